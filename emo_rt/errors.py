@@ -1,0 +1,13 @@
+"""Everything that a user can cause is an `EmoError`: one line, what was wrong with which input and what to do."""
+
+
+class EmoError(Exception):
+    """Base of all errors that a user can cause; `str(error)` is the one line to show."""
+
+
+class InputError(EmoError):
+    """A picture, a voice, an option or an output path that cannot be used."""
+
+
+class BundleError(EmoError):
+    """A bundle that is incomplete, altered, of an unknown version, or whose graphs do not fit together."""

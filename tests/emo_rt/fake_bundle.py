@@ -1,0 +1,177 @@
+"""A bundle of six tiny graphs, written with ONNX alone: the runtime's logic is tested without PyTorch.
+
+Every graph uses all of its inputs, so that a tensor that is lost or mixed up on the way changes the video.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from emo_rt.bundle import Graph, Manifest, NoiseSchedule, RuntimeConfig, TensorSpec, file_sha256
+
+CONFIG = RuntimeConfig(
+    resolution=32,
+    frames_per_second=25,
+    clip_frames=4,
+    motion_frames=2,
+    sample_rate=16000,
+    audio_margin=1,
+    audio_context=1,
+    latent_channels=4,
+    latent_size=8,
+    steps=3,
+    guidance_scale=1.5,
+    speed=0.5,
+    face_region_margin=0.2,
+    face_fraction=0.5,
+)
+SCHEDULE = NoiseSchedule(
+    alphas_cumprod=tuple(float(alpha) for alpha in np.cos(np.linspace(0.02, 1.0, 1000) * np.pi / 2) ** 2),
+    prediction_type="sample",
+)
+
+
+class GraphBuilder:
+    """Collects nodes; a node's output is the name that it was added under."""
+
+    def __init__(self, seed: int) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.random = np.random.default_rng(seed)
+
+    def add(self, output: str, kind: str, *inputs: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, name: str, value: object, dtype: type = np.float32) -> str:
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def weight(self, name: str, *shape: int) -> str:
+        fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
+        return self.constant(name, self.random.standard_normal(shape) / np.sqrt(fan_in))
+
+    def model(self, name: str, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> onnx.ModelProto:
+        def info(spec: TensorSpec) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(
+                spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
+            )
+
+        graph = helper.make_graph(
+            self.nodes, name, [info(spec) for spec in inputs], [info(spec) for spec in outputs], self.initializers
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name, dtype, shape)
+
+
+def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSpec]]]:
+    """The six models with their inputs and outputs."""
+    f, n, c, s, r, d = CONFIG.clip_frames, CONFIG.motion_frames, 4, 8, CONFIG.resolution, 8
+    features, latents, one = spec("audio_features", f + 2, d), (f, c, s, s), spec("latents", 1, c, s, s)
+    result = {}
+
+    def finish(name: str, builder: GraphBuilder, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> None:
+        result[name] = (builder.model(name, inputs, outputs), inputs, outputs)
+
+    g = GraphBuilder(1)
+    g.add("frames", "Reshape", "waveform", g.constant("by_frame", [f + 4, CONFIG.samples_per_frame], np.int64))
+    g.add("projected", "MatMul", "frames", g.weight("w", CONFIG.samples_per_frame, d))
+    rows = [g.constant(name, [value], np.int64) for name, value in (("from", 1), ("to", f + 3), ("axis", 0))]
+    g.add("inner", "Slice", "projected", *rows)
+    g.add("audio_features", "Tanh", "inner")
+    finish("audio_encoder", g, [spec("waveform", 1, CONFIG.window_samples)], [features])
+
+    g = GraphBuilder(2)
+    g.add("projected", "MatMul", "audio_features", g.weight("w", d, c))
+    g.add("column", "Unsqueeze", "head_speed", g.constant("last", [1], np.int64))
+    g.add("audio_value_00", "Add", "projected", "column")
+    g.add("pooled", "AveragePool", "face_region", kernel_shape=[4, 4], strides=[4, 4])
+    g.add("face_latents", "Conv", "pooled", g.weight("face", c, 1, 1, 1))
+    finish(
+        "conditioning",
+        g,
+        [features, spec("head_speed", f + 2), spec("face_region", 1, 1, r, r)],
+        [spec("face_latents", 1, c, s, s), spec("audio_value_00", f + 2, c)],
+    )
+
+    g = GraphBuilder(3)
+    g.add("real", "Cast", "image", to=TensorProto.FLOAT)
+    g.add("scaled", "Div", "real", g.constant("half", 127.5))
+    g.add("centred", "Sub", "scaled", g.constant("unit", 1.0))
+    g.add("planes", "Transpose", "centred", perm=[0, 3, 1, 2])
+    g.add("pooled", "AveragePool", "planes", kernel_shape=[4, 4], strides=[4, 4])
+    g.add("latents", "Conv", "pooled", g.weight("w", c, 3, 1, 1))
+    finish("vae_encoder", g, [spec("image", 1, r, r, 3, dtype="uint8")], [one])
+
+    g = GraphBuilder(4)
+    g.add("reference_key_00", "Conv", "reference_latents", g.weight("w", c, c, 1, 1))
+    g.add("motion_value_00", "Conv", "motion_latents", g.weight("v", c, c, 1, 1))
+    finish(
+        "reference_net",
+        g,
+        [spec("reference_latents", 1, c, s, s), spec("motion_latents", n, c, s, s)],
+        [spec("reference_key_00", 1, c, s, s), spec("motion_value_00", n, c, s, s)],
+    )
+
+    g = GraphBuilder(5)
+    g.add("motion", "ReduceMean", "motion_value_00", axes=[0], keepdims=1)
+    g.add("time", "Mul", "timestep", g.constant("thousandth", 1e-3))
+    g.add("base", "Sum", "latents", "face_latents", "reference_key_00", "motion", "time")
+    w = g.weight("w", c, c, 1, 1)
+    rows = [g.constant(name, [value], np.int64) for name, value in (("from", 1), ("to", f + 1), ("axis", 0))]
+    g.add("own_rows", "Slice", "audio_value_00", *rows)
+    g.add("all_rows", "ReduceMean", "audio_value_00", axes=[0], keepdims=1)
+    g.add("rows", "Add", "own_rows", "all_rows")
+    g.add("audio", "Reshape", "rows", g.constant("per_frame", [f, c, 1, 1], np.int64))
+    g.add("heard", "Add", "base", "audio")
+    for half in ("base", "heard"):
+        g.add(f"{half}_mixed", "Conv", half, w)
+        g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
+    g.add("difference", "Sub", "heard_prediction", "base_prediction")
+    g.add("guided", "Mul", "guidance_scale", "difference")
+    g.add("prediction", "Add", "base_prediction", "guided")
+    g.add("kept", "Mul", "latents_coefficient", "latents")
+    g.add("moved", "Mul", "prediction_coefficient", "prediction")
+    g.add("next_latents", "Add", "kept", "moved")
+    scalars = [spec(k, 1) for k in ("timestep", "guidance_scale", "latents_coefficient", "prediction_coefficient")]
+    conditions = [spec for graph in ("conditioning", "reference_net") for spec in result[graph][2]]
+    finish("backbone", g, [spec("latents", *latents), *scalars, *conditions], [spec("next_latents", *latents)])
+
+    g = GraphBuilder(6)
+    g.add("wide", "Conv", "latents", g.weight("w", 48, c, 1, 1))
+    g.add("planes", "DepthToSpace", "wide", blocksize=4)
+    g.add("unit", "Sigmoid", "planes")
+    g.add("bright", "Mul", "unit", g.constant("white", 255.0))
+    g.add("pixels", "Transpose", "bright", perm=[0, 2, 3, 1])
+    g.add("frames", "Cast", "pixels", to=TensorProto.UINT8)
+    finish("vae_decoder", g, [spec("latents", *latents)], [spec("frames", f, r, r, 3, dtype="uint8")])
+    return result
+
+
+def write_fake_bundle(directory: Path) -> Path:
+    """Writes the bundle, the backbone's weights in a file of their own."""
+    directory.mkdir(parents=True)
+    entries = {}
+    for name, (model, inputs, outputs) in graphs().items():
+        file = f"{name}.onnx"
+        if name == "backbone":
+            onnx.save_model(
+                model, directory / file, save_as_external_data=True, location=f"{file}.data", size_threshold=90
+            )
+        else:
+            onnx.save_model(model, directory / file)
+        files = {path.name: file_sha256(path) for path in sorted(directory.glob(f"{file}*"))}
+        entries[name] = Graph(file, files, tuple(inputs), tuple(outputs))
+    manifest = Manifest("fake", "fp32", CONFIG, SCHEDULE, entries)
+    (directory / "manifest.json").write_text(json.dumps(manifest.to_json()), encoding="utf-8")
+    return directory

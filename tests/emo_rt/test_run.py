@@ -1,0 +1,138 @@
+"""The command line, from real files to a real video."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import drawn_face, read_video, tones, write_sound
+
+from emo_rt import run
+from emo_rt.cascade import Cascade
+
+
+def command(bundle: Path, image: Path, audio: Path, out: Path, *more: str) -> list[str]:
+    files = ["--bundle", bundle, "--image", image, "--audio", audio, "--out", out]
+    return [*map(str, files), "--threads", "1", *more]
+
+
+def test_a_portrait_and_a_voice_become_a_video(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "talk.mp4"
+    assert run.main(command(bundle, portrait, voice, out)) == 0
+    assert "26 frames, 1.04 s of video in" in capsys.readouterr().out
+    video = read_video(out)
+    assert video["frames"].shape == (26, 32, 32, 3)
+    assert video["video_seconds"] == pytest.approx(1.04)
+    assert abs(video["audio_seconds"] - 1.04) < 0.04
+    assert [path.name for path in out.parent.iterdir()] == ["talk.mp4"]
+
+
+def test_the_same_seed_writes_the_same_file(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.mp4", "two.mp4", "other.mp4")]
+    for out, seed in zip(files, ("3", "3", "4"), strict=True):
+        assert run.main(command(bundle, portrait, voice, out, "--seed", seed)) == 0
+    one, two, other = (read_video(path) for path in files)
+    np.testing.assert_array_equal(one["frames"], two["frames"])
+    np.testing.assert_array_equal(one["sound"], two["sound"])
+    assert not np.array_equal(one["frames"], other["frames"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level", "rate", "codec", "layout", "frames"),
+    [
+        (0.4, 0.0, 16000, "pcm_s16le", "mono", 10),
+        (0.1, 1.0, 16000, "pcm_s16le", "mono", 3),
+        (0.1, 1.0, 44100, "pcm_s16le", "mono", 3),
+        (0.4, 1.0, 8000, "pcm_s16le", "mono", 10),
+        (0.4, 1.0, 48000, "pcm_s24le", "stereo", 10),
+        (0.4, 1.0, 48000, "pcm_s16le", "5.1", 10),
+    ],
+)
+def test_unusual_voices_work(
+    bundle: Path, portrait: Path, tmp_path: Path, seconds: float, level: float, rate: int, codec: str, layout: str,
+    frames: int
+) -> None:  # fmt: skip
+    sound = level * tones(seconds, rate, {"mono": 1, "stereo": 2, "5.1": 6}[layout])
+    audio = write_sound(tmp_path / "voice.wav", sound, rate, codec, layout)
+    assert run.main(command(bundle, portrait, audio, tmp_path / "out.mp4")) == 0
+    video = read_video(tmp_path / "out.mp4")
+    assert len(video["frames"]) == frames
+    assert video["video_seconds"] == pytest.approx(frames / 25)
+    assert abs(video["audio_seconds"] - frames / 25) < 0.04
+    if level == 0:
+        assert np.abs(video["sound"]).max() < 1e-3
+
+
+def test_a_video_can_be_the_voice(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
+    assert run.main(command(bundle, portrait, voice, tmp_path / "one.mp4")) == 0
+    assert run.main(command(bundle, portrait, tmp_path / "one.mp4", tmp_path / "two.mp4")) == 0
+    assert len(read_video(tmp_path / "two.mp4")["frames"]) == 26
+
+
+def test_a_given_face_box_needs_no_detection(bundle: Path, voice: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 60), (200, 180, 160)).save(tmp_path / "wall.jpg")
+    options = command(bundle, tmp_path / "wall.jpg", voice, tmp_path / "out.mp4", "--face-box", "20,10,30,30")
+    assert run.main(options) == 0
+
+
+def test_ctrl_c_leaves_nothing(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object):
+        yield np.zeros((4, 32, 32, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cascade, "generate", interrupted)
+    assert run.main(command(bundle, portrait, voice, tmp_path / "new" / "out.mp4")) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run.main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("example:", "--face-box X,Y,W,H", "degrees per frame", "(default: 0)", "pixels"):
+        assert word in text
+
+
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "diffusers", "transformers", "training", "export"}:
+            raise ModuleNotFoundError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+from emo_rt.run import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_it_runs_where_torch_is_absent(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
+    options = command(bundle, portrait, voice, tmp_path / "out.mp4")
+    root = Path(run.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", BLOCKER, *options], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(read_video(tmp_path / "out.mp4")["frames"]) == 26
+
+
+def test_a_portrait_is_upright_whatever_it_is_saved_as(bundle: Path, voice: Path, tmp_path: Path) -> None:
+    """A rotated, a CMYK and a palette picture with transparency are found a face in and become a video."""
+    face = drawn_face(256)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    face.rotate(180).save(tmp_path / "turned.jpg", exif=exif)
+    face.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    clear = face.convert("RGBA")
+    clear.putalpha(Image.fromarray((np.arange(256)[:, None] > 5).repeat(256, 1).astype(np.uint8) * 255))
+    clear.quantize(64).save(tmp_path / "palette.png")
+    for name in ("turned.jpg", "cmyk.jpg", "palette.png"):
+        assert run.main(command(bundle, tmp_path / name, voice, tmp_path / "out.mp4")) == 0, name

@@ -1,0 +1,118 @@
+"""Backbone: the denoising UNet with reference-attention, audio-attention and temporal modules (paper, section 3.2).
+
+Everything that does not change between two denoising steps enters as ``conditions``, a flat dictionary of tensors. Its
+names are those of the exported graphs. A condition that is absent leaves its layers out: so the image stage trains
+without audio and time, and the video stage without speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+
+import torch
+from torch import Tensor, nn
+
+from training.attention import BackboneBlock, SpatialTransformer, key_value
+from training.config import EmoConfig
+from training.temporal import KeyValue, TemporalModule
+from training.unet import UNet
+
+Conditions = Mapping[str, Tensor]
+
+
+class Backbone(UNet):
+    """Predicts, for f noisy latents at once, what the config's ``prediction_type`` says."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__(
+            config,
+            lambda channels: BackboneBlock(channels, config.attention_heads, config.audio_channels),
+            temporal=True,
+        )
+        channels = config.block_out_channels[0]
+        self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
+        self.conv_out = nn.Conv2d(channels, config.latent_channels, 3, padding=1)
+        if config.audio_in_time_embedding:
+            self.audio_embedding = nn.Linear(config.audio_channels, config.time_channels)
+            nn.init.zeros_(self.audio_embedding.weight)
+            nn.init.zeros_(self.audio_embedding.bias)
+
+    def reference_conditions(self, reference_features: list[Tensor]) -> dict[str, Tensor]:
+        """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait."""
+        layers = [layer.block.attn2 for layer in self.attention_layers()]
+        return _named("reference", [key_value(*pair) for pair in zip(layers, reference_features, strict=True)])
+
+    def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
+        """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
+        layers = [layer.block.attn_audio for layer in self.attention_layers()]
+        conditions = _named("audio", [key_value(layer, audio_tokens) for layer in layers])
+        if self.config.audio_in_time_embedding:
+            conditions["audio_embedding"] = self.audio_embedding(audio_tokens.mean(2))  # [b, f, time_channels]
+        return conditions
+
+    def motion_conditions(self, motion_features: list[Tensor]) -> dict[str, Tensor]:
+        """Keys and values, each (b·hw, n, c), of the ReferenceNet's features (b, n, c, h, w) of the motion frames."""
+        pairs = zip(self.temporal_modules(), motion_features, strict=True)
+        keys = [module.motion_keys(features) for module, features in pairs]
+        return _named("motion_first", [k[0] for k in keys]) | _named("motion_second", [k[1] for k in keys])
+
+    def speed_conditions(self, speed_tokens: Tensor) -> dict[str, Tensor]:
+        """Keys and values, each (b, f, c), of speed tokens (b, f, speed_channels)."""
+        layers = [module.block.attn_speed for module in self.temporal_modules()]
+        return _named("speed", [key_value(layer, speed_tokens) for layer in layers])
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
+        """
+        Args:
+            latents: noisy latents (b, f, c, h, w).
+            timestep: (b,).
+            conditions: what the ``*_conditions`` methods give, and ``face_latents`` (b, c, h, w).
+            temporal: False leaves the temporal modules out (image stage).
+
+        Returns:
+            the prediction (b, f, c, h, w).
+        """
+        batch, frames = latents.shape[:2]
+        attention_index, temporal_index = count(), count()
+
+        def visit(maps: Tensor, attention: SpatialTransformer | None, module: TemporalModule | None) -> Tensor:
+            if attention is not None:
+                index = next(attention_index)
+                hidden = attention.enter(maps).unflatten(0, (batch, frames))
+                reference, audio = _pair(conditions, "reference", index), _pair(conditions, "audio", index)
+                maps = attention.leave(attention.block(hidden, reference, audio).flatten(0, 1), maps)
+            if module is not None and temporal:
+                index = next(temporal_index)
+                first, second = _pair(conditions, "motion_first", index), _pair(conditions, "motion_second", index)
+                motion = (first, second) if first and second else None
+                speed = _pair(conditions, "speed", index)
+                maps = module(maps.unflatten(0, (batch, frames)), motion, speed).flatten(0, 1)
+            return maps
+
+        embedding = self.embed_time(timestep)[:, None].expand(-1, frames, -1)
+        if "audio_embedding" in conditions:
+            embedding = embedding + conditions["audio_embedding"]
+        if "face_latents" in conditions:
+            latents = latents + conditions["face_latents"][:, None]
+        maps = self.walk(latents.flatten(0, 1), embedding.flatten(0, 1), visit)
+        out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps)))
+        return out.unflatten(0, (batch, frames))
+
+
+def _named(kind: str, pairs: list[KeyValue]) -> dict[str, Tensor]:
+    return {
+        f"{kind}_{part}_{index:02d}": tensor
+        for index, pair in enumerate(pairs)
+        for part, tensor in zip(("key", "value"), pair, strict=True)
+    }
+
+
+def _pair(conditions: Conditions, kind: str, index: int) -> KeyValue | None:
+    key = f"{kind}_key_{index:02d}"
+    return (conditions[key], conditions[f"{kind}_value_{index:02d}"]) if key in conditions else None
+
+
+def stack_conditions(first: Conditions, second: Conditions) -> dict[str, Tensor]:
+    """Two sets of conditions as one batch: all of ``first``, then all of ``second``."""
+    return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}

@@ -1,0 +1,243 @@
+"""One configuration for all sizes of EMO. A value that the paper does not give is marked *ours*."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EmoConfig:
+    """Shape of every part of EMO, and how it is sampled.
+
+    Attributes:
+        name: name of the size.
+        resolution: height and width of a frame in pixels (paper: 512).
+        frames_per_second: video frame rate in Hz (*ours*).
+        clip_frames: f, frames generated at once (paper: 12).
+        motion_frames: n, frames of the previous clip that the temporal modules see (paper: 4).
+        block_out_channels: channels of the UNet at each level (SD 1.5: 320, 640, 1280, 1280).
+        attention_levels: which levels have attention layers (SD 1.5: all but the last).
+        layers_per_block: residual blocks per level on the way down (SD 1.5: 2).
+        attention_heads: heads of every spatial attention (SD 1.5: 8).
+        temporal_heads: heads of every temporal attention (AnimateDiff: 8).
+        temporal_positions: length of the temporal position table (AnimateDiff v2: 32).
+        norm_groups: groups of every GroupNorm (SD 1.5: 32).
+        latent_channels: channels of the latents (SD 1.5: 4).
+        vae: arguments of ``diffusers.AutoencoderKL``; its image channels follow from ``vae_patch``.
+        vae_patch: side of the pixel blocks that are folded into channels before the VAE encoder and unfolded after
+            its decoder (SD 1.5: 1; more makes a decoder cheap, *ours*).
+        wav2vec2: arguments of ``transformers.Wav2Vec2Config``.
+        sample_rate: of the voice, in Hz (wav2vec 2.0: 16000).
+        audio_margin: m, audio frames on each side of a frame that it attends to (paper: 2).
+        audio_context: further frames on each side that only the audio encoder sees (*ours*): every clip is encoded
+            from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so that a voice can be streamed.
+        audio_channels: width of an audio token (*ours*).
+        audio_in_time_embedding: also add the pooled audio tokens of a frame to its time embedding (*ours*; small
+            models learn to speak sooner).
+        speed_centers: c_d, centre of each bucket of head rotation speed, in degrees per frame (*ours*).
+        speed_radii: r_d, radius of each bucket, in degrees per frame (*ours*).
+        speed_channels: width of a speed token (*ours*).
+        prediction_type: what the backbone predicts: ``epsilon``, ``v_prediction`` or ``sample`` (*ours*).
+        beta_start, beta_end, beta_schedule, rescale_betas_zero_snr, timestep_spacing: as in
+            ``diffusers.DDIMScheduler`` (*ours*, after the published systems that resemble EMO).
+        steps: DDIM steps (paper: 40).
+        guidance_scale: weight of the voice against no voice, 1 is no guidance (*ours*).
+        speed: head speed asked for when nothing else is, in degrees per frame (the paper sets one constant value).
+        face_region_margin: how far the face region reaches beyond the face box on each side, in box sizes (*ours*).
+        face_fraction: width of the face in a cropped portrait, in widths of the picture (*ours*).
+    """
+
+    name: str
+    resolution: int
+    block_out_channels: tuple[int, ...]
+    attention_levels: tuple[bool, ...]
+    layers_per_block: int
+    attention_heads: int
+    temporal_heads: int
+    norm_groups: int
+    latent_channels: int
+    vae: dict[str, Any] = field(repr=False)
+    wav2vec2: dict[str, Any] = field(repr=False)
+    vae_patch: int = 1
+    audio_channels: int = 768
+    audio_in_time_embedding: bool = False
+    clip_frames: int = 12
+    motion_frames: int = 4
+    temporal_positions: int = 32
+    frames_per_second: int = 25
+    sample_rate: int = 16_000
+    audio_margin: int = 2
+    audio_context: int = 8
+    speed_centers: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    speed_radii: tuple[float, ...] = (0.125, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0, 1.0)
+    speed_channels: int = 256
+    prediction_type: str = "v_prediction"
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    rescale_betas_zero_snr: bool = True
+    timestep_spacing: str = "trailing"
+    steps: int = 40
+    guidance_scale: float = 3.5
+    speed: float = 0.5
+    face_region_margin: float = 0.2
+    face_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.block_out_channels) != len(self.attention_levels):
+            raise ValueError("block_out_channels and attention_levels must have one entry per level")
+        if len(self.speed_centers) != len(self.speed_radii) or min(self.speed_radii) <= 0:
+            raise ValueError("speed_centers and speed_radii must have one entry per bucket, and radii above 0")
+        for channels in self.block_out_channels:
+            for heads in (self.attention_heads, self.temporal_heads, self.norm_groups):
+                if channels % heads:
+                    raise ValueError(f"{channels} channels do not divide into {heads} heads or groups")
+        if self.motion_frames + self.clip_frames > self.temporal_positions:
+            raise ValueError("motion_frames + clip_frames is more than temporal_positions")
+        if self.sample_rate % self.frames_per_second:
+            raise ValueError("sample_rate must be a multiple of frames_per_second")
+        if self.resolution % (self.vae_factor * 2 ** (len(self.block_out_channels) - 1)):
+            raise ValueError(f"resolution {self.resolution} does not divide into the levels of the VAE and the UNet")
+        if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
+            raise ValueError(f"prediction_type {self.prediction_type!r} is not epsilon, v_prediction or sample")
+        if self.prediction_type == "epsilon" and self.rescale_betas_zero_snr:
+            raise ValueError("epsilon says nothing at zero signal: use v_prediction or sample with rescale_betas_zero_snr")
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels per latent, on each side."""
+        return int(self.vae_patch * 2 ** (len(self.vae["block_out_channels"]) - 1))
+
+    @property
+    def latent_size(self) -> int:
+        """Height and width of the latents."""
+        return self.resolution // self.vae_factor
+
+    @property
+    def audio_features(self) -> int:
+        """Width of A(f): the outputs of all blocks of the audio encoder, concatenated (paper, section 3.2)."""
+        return int(self.wav2vec2["num_hidden_layers"] * self.wav2vec2["hidden_size"])
+
+    @property
+    def audio_window_frames(self) -> int:
+        """Frames of sound that the audio encoder sees for one clip."""
+        return self.clip_frames + 2 * (self.audio_margin + self.audio_context)
+
+    @property
+    def time_channels(self) -> int:
+        """Width of the time embedding."""
+        return 4 * self.block_out_channels[0]
+
+    @classmethod
+    def from_name(cls, name: str) -> EmoConfig:
+        """One of the named sizes. Raises ``ValueError`` for any other name."""
+        if name not in SIZES:
+            raise ValueError(f"no size is called {name!r}: there are {', '.join(SIZES)}")
+        return cls(name=name, **SIZES[name])
+
+    @classmethod
+    def load(cls, path: Path) -> EmoConfig:
+        """Read a JSON file. Raises ``ValueError`` that names an unknown or missing key."""
+        values = json.loads(Path(path).read_text())
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"{path}: unknown key {', '.join(sorted(unknown))}")
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def save(self, path: Path) -> None:
+        """Write a JSON file."""
+        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _vae(*channels: int, latent_channels: int, layers: int, groups: int) -> dict[str, Any]:
+    return {
+        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
+        "up_block_types": ["UpDecoderBlock2D"] * len(channels),
+        "block_out_channels": list(channels),
+        "layers_per_block": layers,
+        "latent_channels": latent_channels,
+        "norm_num_groups": groups,
+    }
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    # Milliseconds: what the tests run on.
+    "emo-test": {
+        "resolution": 32,
+        "block_out_channels": (16, 32),
+        "attention_levels": (True, False),
+        "layers_per_block": 1,
+        "attention_heads": 2,
+        "temporal_heads": 2,
+        "norm_groups": 8,
+        "latent_channels": 4,
+        "vae": _vae(8, 16, latent_channels=4, layers=1, groups=4),
+        "vae_patch": 2,
+        "wav2vec2": {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "conv_dim": [16] * 7,
+            "num_conv_pos_embeddings": 8,
+            "num_conv_pos_embedding_groups": 2,
+        },
+        "audio_channels": 16,
+        "audio_in_time_embedding": True,
+        "audio_context": 2,
+        "clip_frames": 4,
+        "motion_frames": 2,
+        "speed_channels": 8,
+        "prediction_type": "sample",
+        "steps": 4,
+        "guidance_scale": 2.0,
+    },
+    # Bundled: trained on generated speakers, fast on two CPU cores.
+    "emo-tiny": {
+        "resolution": 128,
+        "block_out_channels": (48, 96, 96),
+        "attention_levels": (True, True, False),
+        "layers_per_block": 1,
+        "attention_heads": 4,
+        "temporal_heads": 4,
+        "norm_groups": 16,
+        "latent_channels": 8,
+        "vae": _vae(32, 64, 96, latent_channels=8, layers=1, groups=16),
+        "vae_patch": 2,
+        "wav2vec2": {
+            "hidden_size": 96,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 256,
+            "conv_dim": [48, 64, 64, 64, 64, 64, 64],
+            "num_conv_pos_embeddings": 16,
+            "num_conv_pos_embedding_groups": 4,
+        },
+        "audio_channels": 128,
+        "audio_in_time_embedding": True,
+        "speed_channels": 64,
+        "prediction_type": "sample",
+        "steps": 10,
+        "guidance_scale": 1.5,
+    },
+    # The paper's: SD 1.5, AnimateDiff v2, sd-vae-ft-mse and wav2vec2-base-960h.
+    "emo-sd15": {
+        "resolution": 512,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "attention_levels": (True, True, True, False),
+        "layers_per_block": 2,
+        "attention_heads": 8,
+        "temporal_heads": 8,
+        "norm_groups": 32,
+        "latent_channels": 4,
+        "vae": _vae(128, 256, 512, 512, latent_channels=4, layers=2, groups=32),
+        "wav2vec2": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    },
+}

@@ -1,0 +1,244 @@
+"""Clips of generated speakers with ground truth: `python -m training.corpus --out DIR` writes them.
+
+Everything about a clip follows from its seed. A tenth of the seeds is held out, with portraits and voices of their own.
+
+`python -m training.corpus --sample assets` makes the repository's sample portrait and voice, which are held out too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import itertools
+import multiprocessing
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from training.heads import Motion, sample_portraits
+from training.mouth import mouth_curves
+from training.render import render
+from training.scene import rotation_matrix
+from training.speech import SAMPLE_RATE, VOICES, Utterance, frame_classes, join, random_sentence, synthesize
+
+FRAMES_PER_SECOND = 25
+HELD_OUT_VOICES = ("en-us+f4", "en+m5", "en-gb-scotland+f2", "en-us-nyc")
+TRAINING_VOICES = tuple(voice for voice in VOICES if voice not in HELD_OUT_VOICES)
+
+_SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
+_ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
+_LOUDEST = 0.9
+
+_SAMPLE_SEED = 348  # held out
+_SAMPLE_VOICE = "en-us+f4"  # held out
+_SAMPLE_TEXTS = ("Good morning! May I show you the view above the bay?", "We were hoping you would stay for supper.")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One speaker for t frames at 25 Hz. Labels are float32 unless noted."""
+
+    frames: np.ndarray  # uint8 (t, h, w, 3), RGB
+    waveform: np.ndarray  # (t * 640,) at 16 kHz in [-1, 1]
+    mouth_opening: np.ndarray  # (t,) 0 closed .. 1 wide open
+    mouth_width: np.ndarray  # (t,) 0 rounded .. 1 spread
+    rotation: np.ndarray  # (t, 3) degrees: yaw, pitch, roll
+    head_speed: np.ndarray  # (t,) degrees per frame: the angle from the previous rotation to this one
+    face_box: np.ndarray  # (t, 4) x, y, width, height in pixels
+    mouth_box: np.ndarray  # (t, 4)
+    phoneme_class: np.ndarray  # int64 (2 * t,) at 50 Hz: indices into `training.speech.PHONEME_CLASSES`
+
+    def save(self, path: Path | str) -> None:
+        """Writes an uncompressed .npz, whole or not at all."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".part")
+        with temporary.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        with np.load(path) as archive:
+            return cls(**{field.name: archive[field.name] for field in dataclasses.fields(cls)})
+
+
+def is_held_out(seed: int) -> bool:
+    """Whether the speaker of this seed is kept from training (a tenth of them)."""
+    return hashlib.sha256(str(seed).encode()).digest()[0] < 26
+
+
+def make_clip(seed: int, seconds: float = 4.0, resolution: int = 128) -> Clip:
+    """The clip of a seed: one person, one voice, `seconds` of speech with pauses, and motion of its own liveliness."""
+    rng = np.random.default_rng([seed, 0xC119])
+    frames = round(seconds * FRAMES_PER_SECOND)
+    utterance = _speech(rng, is_held_out(seed), frames / FRAMES_PER_SECOND)
+    curves = mouth_curves(utterance, FRAMES_PER_SECOND, frames)
+    rotation, translation = _head_motion(rng, frames)
+    gaze = _gaze(rng, frames)
+    columns = {
+        "mouth_opening": curves.opening,
+        "mouth_width": curves.width,
+        "blink": _blinks(rng, frames),
+        "brow": 0.5 * _wander(rng, frames, 0.6) + 0.4 * (_smoothed(curves.opening, 9) - 0.3),
+        "gaze": gaze,
+        "rotation": rotation,
+        "translation": translation,
+    }
+    motion = Motion(**{name: torch.tensor(np.asarray(value, np.float32)) for name, value in columns.items()})
+    rendering = render(sample_portraits([seed]), motion, resolution)
+    pixels = (rendering.frames * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return Clip(
+        frames=pixels.numpy(),
+        waveform=utterance.waveform,
+        mouth_opening=curves.opening,
+        mouth_width=curves.width,
+        rotation=motion.rotation.numpy(),
+        head_speed=head_speed(motion.rotation.numpy()),
+        face_box=rendering.face_box.numpy(),
+        mouth_box=rendering.mouth_box.numpy(),
+        phoneme_class=frame_classes(utterance, 2 * FRAMES_PER_SECOND, 2 * frames),
+    )
+
+
+def head_speed(rotation: np.ndarray) -> np.ndarray:
+    """Yaw, pitch, roll (t, 3) in degrees -> (t,) degrees per frame; the first frame takes the second's value."""
+    matrices = rotation_matrix(torch.tensor(rotation, dtype=torch.float64))
+    steps = matrices[1:] @ matrices[:-1].mT
+    # The angle from its sine: the cosine says nothing of small angles in finite precision.
+    sine = (steps - steps.mT).flatten(1).norm(dim=1) / 8**0.5
+    cosine = (steps.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+    angles = torch.rad2deg(torch.atan2(sine, cosine))
+    speeds = torch.cat([angles[:1], angles]) if len(angles) else torch.zeros(len(rotation))
+    return speeds.numpy().astype(np.float32)
+
+
+def _speech(rng: np.random.Generator, held_out: bool, seconds: float) -> Utterance:
+    """Sentences with pauses, cut to exactly `seconds`."""
+    voice = str(rng.choice(HELD_OUT_VOICES if held_out else TRAINING_VOICES))
+    rate, pitch = int(rng.integers(135, 195)), int(rng.integers(25, 76))
+    utterances, pauses, total = [], [], 0.0
+    while total < seconds:
+        utterances.append(synthesize(random_sentence(rng), voice, rate, pitch))
+        pauses.append(float(rng.uniform(0.0, 0.4) if rng.random() < 0.75 else rng.uniform(0.4, 1.2)))
+        total += pauses[-1] + utterances[-1].seconds
+    whole = join(utterances, pauses)
+    loudness = rng.uniform(0.4, 1) * _LOUDEST / np.abs(whole.waveform).max()
+    # The phonemes beyond the end stay: the mouth prepares for them.
+    return dataclasses.replace(whole, waveform=whole.waveform[: round(seconds * SAMPLE_RATE)] * np.float32(loudness))
+
+
+def write_sample(directory: Path) -> None:
+    """Writes `portrait.png` (512 x 512, frontal, mouth closed) and `voice.wav` (16 kHz) of a held-out speaker."""
+    directory.mkdir(parents=True, exist_ok=True)
+    frame = render(sample_portraits([_SAMPLE_SEED]), Motion.rest(1), 512).frames[0]
+    pixels = (frame * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    Image.fromarray(pixels).save(directory / "portrait.png", optimize=True)
+    speech = join([synthesize(text, _SAMPLE_VOICE, rate=150) for text in _SAMPLE_TEXTS], [0.2, 0.1])
+    peak = np.abs(speech.waveform).max()
+    with wave.open(str(directory / "voice.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((speech.waveform * (_LOUDEST / peak * 32767)).astype("<i2").tobytes())
+
+
+def _wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
+    """A smooth random curve (frames,) of about unit size, varying around `frequency` Hz."""
+    time = np.arange(frames) / FRAMES_PER_SECOND
+    frequencies = frequency * rng.uniform(0.4, 1.6, 4)
+    phases, sizes = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.3, 1, 4)
+    return np.sin(2 * np.pi * frequencies * time[:, None] + phases) @ (sizes / np.sqrt((sizes**2).sum()))
+
+
+def _head_motion(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (frames, 3) in degrees and translation (frames, 2) in fractions of the frame."""
+    liveliness = rng.uniform(0, 1) ** 1.5
+    frequency = 0.12 + 0.75 * liveliness * rng.uniform(0.6, 1)
+    size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
+    resting = rng.normal(0, 0.16, 3)
+    curves = np.stack([_wander(rng, frames, frequency) for _ in range(3)], 1)
+    rotation = _ROTATION_LIMITS * np.tanh(resting + size * curves)
+    sway = np.stack([_wander(rng, frames, 0.6 * frequency) for _ in range(2)], 1)
+    return rotation, 0.016 * (0.05 + liveliness) * sway
+
+
+def _blinks(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """(frames,) 0 open .. 1 shut: a blink of 3 to 5 frames each 2 to 5 s."""
+    shapes = ([0.6, 1.0, 0.5], [0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])
+    blink = np.zeros(frames + 8)
+    start = int(rng.uniform(0.3, 4) * FRAMES_PER_SECOND)
+    while start < frames:
+        shape = shapes[int(rng.integers(len(shapes)))]
+        blink[start : start + len(shape)] = shape
+        start += int(rng.uniform(2, 5) * FRAMES_PER_SECOND)
+    return blink[:frames]
+
+
+def _gaze(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """(frames, 2) in [-1, 1]: mostly at the viewer, with quick shifts."""
+    gaze = np.zeros((frames, 2))
+    start = 0
+    while start < frames:
+        end = start + int(rng.uniform(0.5, 2.5) * FRAMES_PER_SECOND)
+        away = 0.55 if rng.random() < 0.35 else 0.12
+        gaze[start:end] = rng.normal(0, away, 2).clip(-1, 1)
+        start = end
+    return np.stack([_smoothed(gaze[:, axis], 3) for axis in range(2)], 1)
+
+
+def _smoothed(curve: np.ndarray, window: int) -> np.ndarray:
+    padded = np.pad(curve, window // 2, mode="edge")
+    return np.convolve(padded, np.ones(window) / window, mode="valid")
+
+
+def _seeds(first: int, clips: int, split: str) -> list[int]:
+    """The first `clips` seeds of a split, from `first` on."""
+    candidates = itertools.count(first)
+    chosen = (seed for seed in candidates if split == "all" or is_held_out(seed) == (split == "held-out"))
+    return list(itertools.islice(chosen, clips))
+
+
+def _write(job: tuple[int, Path, float, int]) -> None:
+    seed, path, seconds, resolution = job
+    torch.set_num_threads(1)
+    make_clip(seed, seconds, resolution).save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes clips of generated speakers, one .npz for each seed.")
+    parser.add_argument("--out", type=Path, help="directory for the clips; those already there are kept")
+    parser.add_argument("--clips", type=int, default=500, help="how many (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each (default: %(default)s)")
+    parser.add_argument("--resolution", type=int, default=128, help="side of a frame in pixels (default: 128)")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="which speakers to take")
+    parser.add_argument("--sample", type=Path, metavar="DIR", help="write only the sample portrait and voice, there")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.sample:
+        write_sample(arguments.sample)
+        return
+    if not arguments.out:
+        parser.error("--out is required")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    seeds = _seeds(arguments.seed, arguments.clips, arguments.split)
+    paths = [arguments.out / f"{seed:08d}.npz" for seed in seeds]
+    jobs = [
+        (seed, path, arguments.seconds, arguments.resolution)
+        for seed, path in zip(seeds, paths, strict=True)
+        if not path.exists()
+    ]
+    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+        for _ in tqdm(pool.imap_unordered(_write, jobs), total=len(jobs), unit="clip"):
+            pass
+
+
+if __name__ == "__main__":
+    main()

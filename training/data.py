@@ -1,0 +1,182 @@
+"""Training samples: random windows of recorded or generated clips, the same for a given seed and step."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from emo_rt.audio import clip_window, samples_per_frame, window
+from emo_rt.face import Box, face_region, union
+from training.config import EmoConfig
+from training.corpus import Clip
+from training.vae import VAE, to_float
+
+
+@dataclass
+class Batch:
+    """What a step of one of EMO's stages trains on; a field that a stage does not use is None.
+
+    Attributes:
+        latents: clean latents (b, f, c, h, w).
+        reference_latents: of another frame of the same clip (b, c, h, w).
+        motion_latents: of the n frames before (b, n, c, h, w).
+        waveform: the audio encoder's windows (b, samples).
+        head_speed: (b, f + 2m) in degrees per frame.
+        face_region: masks (b, 1, resolution, resolution).
+        loss_weight: (b, f, 1, h, w), larger where the mouth is.
+    """
+
+    latents: Tensor
+    reference_latents: Tensor
+    motion_latents: Tensor | None
+    waveform: Tensor | None
+    head_speed: Tensor | None
+    face_region: Tensor
+    loss_weight: Tensor
+
+
+class ClipFolder:
+    """The clips of a directory that ``training.corpus`` has written, whole in memory.
+
+    Args:
+        directory: holds ``*.npz``.
+        config: the size; its resolution and rates must be the clips'.
+        vae: encodes the frames once, into a cache beside the clips; None keeps the frames themselves.
+
+    Raises:
+        FileNotFoundError: if there is no clip.
+        ValueError: if a clip has another resolution.
+    """
+
+    def __init__(self, directory: Path, config: EmoConfig, vae: VAE | None = None) -> None:
+        self.config = config
+        paths = sorted(Path(directory).glob("*.npz"))
+        cache = Path(directory) / f"latents-{_fingerprint(vae)}" if vae else None
+        self.clips: list[Clip] = []
+        self.latents: list[Tensor] = []
+        for path in tqdm(paths, desc="reading clips", unit="clip"):
+            clip = Clip.load(path)
+            if clip.frames.shape[1] != config.resolution:
+                raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
+            if vae and cache:
+                self.latents.append(_encode(clip, vae, cache / f"{path.stem}.npy"))
+                clip = replace(clip, frames=clip.frames[:0])  # the latents stand for them
+            self.clips.append(clip)
+        if not self.clips:
+            raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
+
+    def frames(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
+        """Random frames (b, 3, h, w) in [-1, 1] and the mouth's place in them (b, 1, h, w), 0 or 1."""
+        frames, mouths = [], []
+        for _ in range(batch):
+            clip = self.clips[rng.integers(len(self.clips))]
+            index = rng.integers(len(clip.frames))
+            frames.append(torch.from_numpy(clip.frames[index]))
+            mouths.append(_mask(clip.mouth_box[index], self.config.resolution, margin=0.2))
+        return to_float(torch.stack(frames)), torch.stack(mouths)
+
+    def phonemes(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
+        """Windows of sound (b, samples) and the phoneme class in each of their 50 Hz features (b, k)."""
+        waveforms, classes = [], []
+        for _ in range(batch):
+            clip = self.clips[rng.integers(len(self.clips))]
+            first = int(rng.integers(len(clip.mouth_opening)))
+            start, _ = self._window(first)
+            waveforms.append(self._waveform(clip, first))
+            rate = len(clip.phoneme_class) // len(clip.mouth_opening)
+            position = rate * start // self._samples_per_frame
+            wanted = np.arange(position, position + rate * self.config.audio_window_frames)
+            inside = (wanted >= 0) & (wanted < len(clip.phoneme_class))
+            classes.append(np.where(inside, clip.phoneme_class[wanted.clip(0, len(clip.phoneme_class) - 1)], 0))
+        return torch.stack(waveforms), torch.from_numpy(np.stack(classes))
+
+    def images(self, rng: np.random.Generator, batch: int, mouth_weight: float) -> Batch:
+        """Single frames, each with another random frame of its clip as the reference (stage 1)."""
+        return self._batch(rng, batch, mouth_weight, frames=1, motion_frames=0)
+
+    def videos(self, rng: np.random.Generator, batch: int, mouth_weight: float) -> Batch:
+        """n + f contiguous frames, of which the first n are motion frames (stages 2 and 3)."""
+        return self._batch(rng, batch, mouth_weight, self.config.clip_frames, self.config.motion_frames)
+
+    def _batch(
+        self, rng: np.random.Generator, batch: int, mouth_weight: float, frames: int, motion_frames: int
+    ) -> Batch:
+        config = self.config
+        latents, references, motions, waveforms, speeds, regions, weights = [], [], [], [], [], [], []
+        for _ in range(batch):
+            which = int(rng.integers(len(self.clips)))
+            clip, encoded = self.clips[which], self.latents[which]
+            first = int(rng.integers(motion_frames, len(encoded) - frames + 1))
+            latents.append(encoded[first : first + frames].float())
+            references.append(encoded[rng.integers(len(encoded))].float())
+            motions.append(encoded[first - motion_frames : first].float())
+            waveforms.append(self._waveform(clip, first))
+            around = np.arange(first - config.audio_margin, first + frames + config.audio_margin)
+            speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
+            margin = float(rng.uniform(0.5, 1.5)) * config.face_region_margin
+            box = union(Box(*map(float, box)) for box in clip.face_box[first : first + frames])
+            regions.append(torch.from_numpy(face_region(box, config.resolution, margin))[0])
+            mouths = torch.stack(
+                [_mask(box, config.resolution, margin=0.15) for box in clip.mouth_box[first : first + frames]]
+            )
+            mouths = torch.nn.functional.adaptive_avg_pool2d(mouths, config.latent_size)
+            weights.append(1 + (mouth_weight - 1) * mouths)
+        video = motion_frames > 0
+        return Batch(
+            latents=torch.stack(latents),
+            reference_latents=torch.stack(references),
+            motion_latents=torch.stack(motions) if video else None,
+            waveform=torch.stack(waveforms) if video else None,
+            head_speed=torch.stack(speeds) if video else None,
+            face_region=torch.stack(regions),
+            loss_weight=torch.stack(weights),
+        )
+
+    @property
+    def _samples_per_frame(self) -> int:
+        return samples_per_frame(self.config.sample_rate, self.config.frames_per_second)
+
+    def _window(self, first_frame: int) -> tuple[int, int]:
+        return clip_window(
+            first_frame,
+            clip_frames=self.config.clip_frames,
+            audio_margin=self.config.audio_margin,
+            audio_context=self.config.audio_context,
+            samples_per_frame=self._samples_per_frame,
+        )
+
+    def _waveform(self, clip: Clip, first_frame: int) -> Tensor:
+        return torch.from_numpy(window(clip.waveform, *self._window(first_frame)))
+
+
+def _mask(box: np.ndarray, resolution: int, margin: float) -> Tensor:
+    """(1, resolution, resolution): 1 inside the enlarged box (x, y, w, h) in pixels."""
+    return torch.from_numpy(face_region(Box(*map(float, box)), resolution, margin))[0]
+
+
+def _fingerprint(vae: VAE) -> str:
+    digest = hashlib.sha256()
+    for tensor in vae.state_dict().values():
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@torch.no_grad()
+def _encode(clip: Clip, vae: VAE, path: Path) -> Tensor:
+    """Latents (t, c, h, w) in float16 of a clip's frames, from the cache if they are there."""
+    if not path.exists():
+        device = next(vae.parameters()).device
+        frames = to_float(torch.from_numpy(clip.frames)).split(32)
+        latents = torch.cat([vae.encode(part.to(device)).half().cpu() for part in frames])
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, latents.numpy())
+        partial.rename(path)
+    return torch.from_numpy(np.load(path))

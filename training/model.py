@@ -1,0 +1,92 @@
+"""EMO whole: its parts, their checkpoint, and how they condition the Backbone."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Wav2Vec2Model
+
+from training.audio import AudioEncoder, AudioProjection
+from training.backbone import Backbone
+from training.config import EmoConfig
+from training.face_locator import FaceLocator
+from training.reference_net import ReferenceNet
+from training.speed import SpeedEncoder
+from training.vae import VAE
+
+
+class EmoModel(nn.Module):
+    """All parts. A checkpoint is a directory: ``config.json``, ``model.safetensors``, and the VAE and the audio
+    encoder in the layouts of diffusers and transformers (``vae/``, ``wav2vec2/``)."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = VAE(config)
+        self.audio_encoder = AudioEncoder(config)
+        self.reference_net = ReferenceNet(config)
+        self.backbone = Backbone(config)
+        self.audio_projection = AudioProjection(config)
+        self.face_locator = FaceLocator(config)
+        self.speed_encoder = SpeedEncoder(config)
+
+    def voice_and_place(self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor) -> dict[str, Tensor]:
+        """Conditions of the voice, the head speed and the face region.
+
+        Args:
+            audio_features: (b, f + 2m, audio_features); zeros mean no voice.
+            head_speed: (b, f + 2m) in degrees per frame; None leaves the speed layers out.
+            face_region: mask (b, 1, resolution, resolution).
+        """
+        conditions = self.backbone.audio_conditions(self.audio_projection(audio_features))
+        conditions["face_latents"] = self.face_locator(face_region)
+        if head_speed is not None:
+            conditions |= self.backbone.speed_conditions(self.speed_encoder(head_speed))
+        return conditions
+
+    def portrait_and_motion(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
+        """Conditions of the portrait's latents (b, c, h, w) and the motion frames' latents (b, n, c, h, w)."""
+        batch, motion_frames = motion_latents.shape[:2]
+        reference, motion = self.reference_net(torch.cat([reference_latents, motion_latents.flatten(0, 1)]))
+        conditions = self.backbone.reference_conditions([features[:batch] for features in reference])
+        shaped = [features[batch:].unflatten(0, (batch, motion_frames)) for features in motion]
+        return conditions | self.backbone.motion_conditions(shaped)
+
+    def save(self, directory: Path) -> None:
+        """Write a checkpoint, its weights rounded to float16."""
+        directory.mkdir(parents=True, exist_ok=True)
+        rounded = copy.deepcopy(self).half()
+        rounded.config.save(directory / "config.json")
+        rounded.vae.autoencoder.save_pretrained(directory / "vae")
+        rounded.audio_encoder.wav2vec2.save_pretrained(directory / "wav2vec2")
+        save_file(rounded._own_weights(), directory / "model.safetensors")
+
+    @classmethod
+    def load(cls, directory: Path) -> EmoModel:
+        """Read a checkpoint in float32. Raises ``FileNotFoundError`` or ``ValueError`` that names what is wrong."""
+        directory = Path(directory)
+        if not (directory / "config.json").is_file():
+            raise FileNotFoundError(f"{directory} is no checkpoint: it has no config.json")
+        model = cls(EmoConfig.load(directory / "config.json"))
+        model.vae.autoencoder = AutoencoderKL.from_pretrained(directory / "vae", torch_dtype=torch.float32)
+        model.audio_encoder.wav2vec2 = Wav2Vec2Model.from_pretrained(directory / "wav2vec2", dtype=torch.float32)
+        weights = load_file(directory / "model.safetensors")
+        own = model._own_weights()
+        if weights.keys() != own.keys():
+            odd = sorted(weights.keys() ^ own.keys())
+            raise ValueError(f"{directory / 'model.safetensors'} does not fit its config.json: {', '.join(odd[:3])}")
+        model.load_state_dict(weights, strict=False)
+        return model.eval()
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        """The weights that no library keeps in a directory of its own."""
+        return {
+            name: tensor.contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.startswith(("vae.", "audio_encoder.")) and not name.endswith("pos_embed.pe")
+        }

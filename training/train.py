@@ -1,0 +1,295 @@
+"""Train one stage: ``python -m training.train --stage video --init runs/image --data data/speakers --out runs/video``.
+
+The paper's three stages (section 3.3) and the two networks that it takes ready-made:
+
+======  ============================================================  ====================================
+stage   what it learns                                                what trains
+======  ============================================================  ====================================
+vae     pictures to latents and back                                  the VAE
+audio   the phonemes of the voice                                     the wav2vec 2.0 encoder
+image   one frame from another of the same clip                       Backbone (no time, no voice),
+                                                                      ReferenceNet, Face Locator
+video   n + f contiguous frames from the voice                        the same, temporal modules, audio layers
+speed   head rotation speed                                           temporal modules and speed layers only
+======  ============================================================  ====================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from training.config import SIZES, EmoConfig
+from training.data import ClipFolder
+from training.model import EmoModel
+from training.schedule import loss_weights, noise_scheduler, training_target
+from training.speech import PHONEME_CLASSES
+
+STAGES = ("vae", "audio", "image", "video", "speed")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage trains. The paper gives batch size 48 and 4 and learning rate 1e-5; all else is ours.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: pictures, sound windows or clips per step.
+        learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
+        mouth_weight: weight of the squared error at the mouth (elsewhere 1).
+        audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
+        motion_dropout: how often a sample has no motion frames, as the first clip of a video.
+        motion_noise: standard deviation of noise on the motion frames, against drift from clip to clip.
+        high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
+        ema: decay of the averaged weights that are kept.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    mouth_weight: float = 1.0
+    audio_dropout: float = 0.05
+    motion_dropout: float = 0.1
+    motion_noise: float = 0.0
+    high_noise: float = 0.0
+    ema: float = 0.999
+
+
+PAPER = Recipe(steps=30_000, batch_size=4, learning_rate=1e-5)
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "emo-sd15": {
+        "vae": PAPER,
+        "audio": PAPER,
+        "image": replace(PAPER, batch_size=48),
+        "video": PAPER,
+        "speed": PAPER,
+    },
+    "emo-tiny": {
+        "vae": Recipe(5000, 8, 1e-3, mouth_weight=4.0, ema=0.995),
+        "audio": Recipe(3000, 32, 2e-3, ema=0.995),
+        "image": Recipe(2000, 24, 1e-3, mouth_weight=3.0, high_noise=0.5),
+        "video": Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
+        "speed": Recipe(500, 2, 3e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
+    },
+}
+RECIPES["emo-test"] = {stage: replace(recipe, steps=2, batch_size=2) for stage, recipe in RECIPES["emo-tiny"].items()}
+
+
+def trained_parameters(model: EmoModel, stage: str) -> list[str]:
+    """Names of the parameters that a stage trains (paper, section 3.3)."""
+
+    def trains(name: str) -> bool:
+        part = name.split(".", 1)[0]
+        temporal, speed = "motion_modules" in name, "_speed" in name
+        audio = "_audio" in name or "audio_embedding" in name
+        if stage in ("vae", "audio"):
+            return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
+        if stage == "image":
+            return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
+        if stage == "video":
+            return part in ("backbone", "reference_net", "face_locator", "audio_projection") and not speed
+        return part == "speed_encoder" or (part == "backbone" and temporal)
+
+    return [name for name, _ in model.named_parameters() if trains(name)]
+
+
+class Trainer:
+    """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly."""
+
+    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, data: Path, out: Path, seed: int) -> None:
+        self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
+        self.device = next(model.parameters()).device
+        encoded = stage not in ("vae", "audio")
+        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
+        self.scheduler = noise_scheduler(model.config)
+        #: Reads phonemes from the last block of the audio encoder; only its stage needs it.
+        self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
+        names = set(trained_parameters(model, stage))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in names)
+        model.eval()  # there is no dropout anywhere; conditions are dropped here
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if stage == "audio":
+            trained += list(self.phoneme_head.parameters())
+        self.optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.01)
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+        self.step = 0
+        self.loss_of: Callable[[np.random.Generator], Tensor] = {
+            "vae": self._vae_loss,
+            "audio": self._audio_loss,
+        }.get(stage, self._diffusion_loss)
+
+    def run(self, save_every: int) -> None:
+        """Train until the recipe's last step; save now and then, and at the end."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if (self.out / "state.pt").exists():
+            self._resume()
+        progress = tqdm(total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", smoothing=0.02)
+        recent: list[float] = []
+        started = time.monotonic()
+        with (self.out / "log.jsonl").open("a") as log:
+            while self.step < self.recipe.steps:
+                recent.append(self._train_step())
+                progress.update()
+                if self.step % 20 == 0:
+                    mean = sum(recent) / len(recent)
+                    progress.set_postfix(loss=f"{mean:.4f}")
+                    seconds = round(time.monotonic() - started, 1)
+                    log.write(json.dumps({"step": self.step, "loss": mean, "seconds": seconds}) + "\n")
+                    log.flush()
+                    recent = []
+                if self.step % save_every == 0 or self.step == self.recipe.steps:
+                    self._save()
+        progress.close()
+
+    def _train_step(self) -> float:
+        warmup = min(1.0, (self.step + 1) / 100)
+        decay = 0.55 + 0.45 * np.cos(np.pi * self.step / self.recipe.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * warmup * decay
+        # A step's data and noise follow from (seed, step) alone, so that a resumed run is an uninterrupted one.
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step]))
+        torch.manual_seed(int(rng.integers(2**63)))
+        loss = self.loss_of(rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return loss.item()
+
+    def _vae_loss(self, rng: np.random.Generator) -> Tensor:
+        images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
+        vae = self.model.vae
+        moments = vae.autoencoder.encode(nn.functional.pixel_unshuffle(images, vae.patch)).latent_dist
+        decoded = nn.functional.pixel_shuffle(vae.autoencoder.decode(moments.sample()).sample, vae.patch)
+        weight = 1 + (self.recipe.mouth_weight - 1) * mouths
+        error = (weight * (decoded - images).abs()).sum() / (weight.sum() * 3)
+        edges = sum((weight.narrow(d, 1, weight.shape[d] - 1) * (decoded - images).diff(dim=d).abs()).mean() for d in (2, 3))
+        return error + 0.5 * edges + 1e-6 * moments.kl().mean()
+
+    def _audio_loss(self, rng: np.random.Generator) -> Tensor:
+        waveform, classes = (x.to(self.device) for x in self.clips.phonemes(rng, self.recipe.batch_size))
+        logits = self.phoneme_head(self.model.audio_encoder.hidden_states(waveform)[-1])
+        return nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
+
+    def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
+        recipe, model = self.recipe, self.model
+        sample = self.clips.images if self.stage == "image" else self.clips.videos
+        batch = sample(rng, recipe.batch_size, recipe.mouth_weight)
+        latents = batch.latents.to(self.device)
+        size = len(latents)
+        if batch.waveform is None or batch.motion_latents is None:
+            reference, _ = model.reference_net(batch.reference_latents.to(self.device))
+            conditions = model.backbone.reference_conditions(reference)
+            conditions["face_latents"] = model.face_locator(batch.face_region.to(self.device))
+        else:
+            with torch.no_grad():
+                features = model.audio_encoder(batch.waveform.to(self.device))
+            features = features * _kept(rng, size, recipe.audio_dropout).to(features)[:, None, None]
+            speed = batch.head_speed if self.stage == "speed" else None
+            conditions = model.voice_and_place(
+                features, None if speed is None else speed.to(self.device), batch.face_region.to(self.device)
+            )
+            motion = batch.motion_latents.to(self.device)
+            motion = motion + recipe.motion_noise * torch.randn_like(motion)
+            motion = motion * _kept(rng, size, recipe.motion_dropout).to(motion)[:, None, None, None, None]
+            conditions |= model.portrait_and_motion(batch.reference_latents.to(self.device), motion)
+        timestep = self._timesteps(rng, size).to(self.device)
+        noise = torch.randn_like(latents)
+        noisy = self.scheduler.add_noise(latents, noise, timestep)
+        prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
+        error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
+        weight = batch.loss_weight.to(self.device)
+        per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
+        return (loss_weights(self.scheduler, timestep) * per_sample).mean()
+
+    def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
+        steps = int(self.scheduler.config["num_train_timesteps"])
+        lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
+        return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
+
+    def _save(self) -> None:
+        checkpoint: EmoModel = self.average.module
+        if self.stage == "vae":
+            checkpoint.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(checkpoint))
+        checkpoint.save(self.out)
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "head": self.phoneme_head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.out / "state.partial"
+        torch.save(state, partial)
+        partial.rename(self.out / "state.pt")
+
+    def _resume(self) -> None:
+        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.phoneme_head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    @torch.no_grad()
+    def _latent_scale(self, model: EmoModel) -> float:
+        """One over the standard deviation of unscaled latents."""
+        images, _ = self.clips.frames(np.random.default_rng(0), 256)
+        unscaled = model.vae.encode(images.to(self.device)) / model.vae.scaling_factor
+        return float(1 / unscaled.std())
+
+
+def _kept(rng: np.random.Generator, size: int, dropout: float) -> Tensor:
+    return torch.from_numpy(rng.random(size) >= dropout)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--stage", choices=STAGES, required=True)
+    parser.add_argument("--init", type=Path, metavar="DIR", help="checkpoint to start from (default: random weights)")
+    parser.add_argument("--config", choices=sorted(SIZES), default="emo-tiny", help="size, without --init")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of `python -m training.corpus`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint; resumes what is there")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: the size's recipe)")
+    parser.add_argument("--batch-size", type=int, help="samples per step (default: the size's recipe)")
+    parser.add_argument("--learning-rate", type=float, help="(default: the size's recipe)")
+    parser.add_argument("--seed", type=int, default=0, help="of data, noise and initial weights (default: 0)")
+    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help="(default: 250)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    args = parser.parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    try:
+        model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config))
+        chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate")}
+        recipe = replace(
+            RECIPES[model.config.name][args.stage], **{name: value for name, value in chosen.items() if value is not None}
+        )
+        trainer = Trainer(model.to(args.device), args.stage, recipe, args.data, args.out, args.seed)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"training: error: {error}", file=sys.stderr)
+        return 2
+    trainer.run(args.save_every)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
