@@ -1,7 +1,7 @@
 """Weights to a bundle: ``python -m export.build --model models/emo-tiny --precision fp16``.
 
-Exports the six graphs of a checkpoint to ONNX, writes the manifest that the runtime verifies, runs every graph and a whole
-video against PyTorch, and puts the comparison into ``validation.json``. The bundle appears whole or not at all.
+Exports the six graphs of a checkpoint to ONNX, writes the manifest that the runtime verifies, runs every graph and a
+whole video against PyTorch, and puts the comparison into ``validation.json``. The bundle appears whole or not at all.
 """
 
 from __future__ import annotations

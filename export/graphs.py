@@ -1,7 +1,7 @@
 """The six graphs of a bundle, each a small module with tensors in and tensors out.
 
-A module's ``forward`` takes tensors in the order of ``inputs`` and returns them in the order of ``outputs``; the names are
-those of the exported graph. Batches of one are left out of the graphs' shapes where that reads better.
+A module's ``forward`` takes tensors in the order of ``inputs`` and returns them in the order of ``outputs``; the names
+are those of the exported graph. Batches of one are left out of the graphs' shapes where that reads better.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class VAEEncoderGraph(nn.Module):
         self.dtype = model.backbone.conv_in.weight.dtype
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.vae.encode(to_float(image).to(self.dtype)).float()  # type: ignore[operator]
+        return self.vae.encode(to_float(image).to(self.dtype)).float()
 
 
 class ReferenceNetGraph(nn.Module):
@@ -107,7 +107,7 @@ class BackboneGraph(nn.Module):
         prediction_coefficient: Tensor,
         conditions: dict[str, Tensor],
     ) -> Tensor:
-        batch = latents.to(self.backbone.conv_in.weight.dtype)[None].expand(2, -1, -1, -1, -1)  # type: ignore[union-attr]
+        batch = latents.to(self.backbone.conv_in.weight.dtype)[None].expand(2, -1, -1, -1, -1)
         both = stack_conditions(self.without_voice(conditions), conditions)
         predictions = self.backbone(batch, timestep.expand(2), both).float()
         without_voice, with_voice = predictions[0], predictions[1]
@@ -119,7 +119,7 @@ class BackboneGraph(nn.Module):
         config = self.config
         silence = torch.zeros(1, config.clip_frames + 2 * config.audio_margin, config.audio_features)
         silence = silence.to(self.audio_projection.position)
-        return conditions | self.backbone.audio_conditions(self.audio_projection(silence))  # type: ignore[operator]
+        return conditions | self.backbone.audio_conditions(self.audio_projection(silence))
 
 
 class VAEDecoderGraph(nn.Module):
@@ -133,7 +133,7 @@ class VAEDecoderGraph(nn.Module):
 
     def pixels(self, latents: Tensor) -> Tensor:
         """The pictures (f, 3, h, w) on the scale of uint8, before they are rounded."""
-        return (self.vae.decode(latents.to(self.dtype)).float() + 1) * 127.5  # type: ignore[operator]
+        return (self.vae.decode(latents.to(self.dtype)).float() + 1) * 127.5
 
 
 @torch.no_grad()
@@ -173,7 +173,9 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
         "vae_encoder": Graph(VAEEncoderGraph(model), {"image": pixels}, ["latents"]),
         "reference_net": Graph(reference_net, faces, list(face_conditions)),
         "backbone": Graph(
-            BackboneGraph(model), {"latents": latents, **scalars, **voice_conditions, **face_conditions}, ["next_latents"]
+            BackboneGraph(model),
+            {"latents": latents, **scalars, **voice_conditions, **face_conditions},
+            ["next_latents"],
         ),
         "vae_decoder": Graph(VAEDecoderGraph(model), {"latents": latents}, ["frames"]),
     }

@@ -13,7 +13,7 @@ SMALLEST = 256
 
 
 def compact(path: Path) -> None:
-    """Rewrite an exported graph in place: no traces of the exporter, and weights in float16 where they are such numbers.
+    """Rewrite an exported graph in place: no traces of the exporter, weights in float16 where they are such numbers.
 
     A float32 weight whose every value is a float16 number, as in a checkpoint that was saved in float16, is stored so
     behind a Cast. Values and results stay exactly what they were; engines fold the casts when they load the graph.

@@ -81,7 +81,7 @@ def video_psnr(model: EmoModel, bundle: Bundle) -> dict[str, float]:
 
 def psnr(actual: np.ndarray, expected: np.ndarray) -> float:
     """Peak signal-to-noise ratio of uint8 pictures in dB; 100 where they are equal."""
-    error = np.mean((actual.astype(np.float64) - expected.astype(np.float64)) ** 2)
+    error = float(np.mean((actual.astype(np.float64) - expected.astype(np.float64)) ** 2))
     return float(min(100.0, 10 * np.log10(255**2 / max(error, 1e-12))))
 
 
@@ -97,4 +97,5 @@ def report(validation: dict[str, Any]) -> str:
     """The comparison as lines for people."""
     lines = [f"{name:>14}: max error {validation['graphs'][name]:.1e} of the output's range" for name in GRAPH_NAMES]
     video = validation["video"]
-    return "\n".join([*lines, f"{'whole video':>14}: {video['psnr']:.1f} dB against PyTorch ({video['frames']} frames)"])
+    lines.append(f"{'whole video':>14}: {video['psnr']:.1f} dB against PyTorch ({video['frames']} frames)")
+    return "\n".join(lines)

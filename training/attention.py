@@ -1,4 +1,4 @@
-"""Spatial attention layers in SD 1.5's shape: self-attention, then reference- and audio-attention (paper, section 3.2)."""
+"""Spatial attention in SD 1.5's shape: self-attention, then reference- and audio-attention (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def attend(layer: Attention, hidden: Tensor, key: Tensor, value: Tensor) -> Tens
         x.reshape(-1, x.shape[-2], layer.heads, x.shape[-1] // layer.heads).transpose(1, 2)
         for x in (layer.to_q(hidden), key, value)
     )  # [batch, heads, tokens, head_dim]: with more dimensions PyTorch leaves its fused kernel
-    out = F.scaled_dot_product_attention(query, key, value)
-    out: Tensor = layer.to_out[0](out.transpose(1, 2).reshape(hidden.shape))
+    attended = F.scaled_dot_product_attention(query, key, value)
+    out: Tensor = layer.to_out[0](attended.transpose(1, 2).reshape(hidden.shape))
     return out
 
 
 def zero_output(layer: Attention) -> Attention:
     """Make a new layer an identity at first, so that it does not disturb the inherited weights around it."""
-    nn.init.zeros_(layer.to_out[0].weight)
-    nn.init.zeros_(layer.to_out[0].bias)
+    output = layer.to_out[0]
+    assert isinstance(output, nn.Linear)
+    nn.init.zeros_(output.weight)
+    nn.init.zeros_(output.bias)
     return layer
 
 

@@ -40,12 +40,12 @@ class Backbone(UNet):
 
     def reference_conditions(self, reference_features: list[Tensor]) -> dict[str, Tensor]:
         """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait."""
-        layers = [layer.block.attn2 for layer in self.attention_layers()]
+        layers = [block.attn2 for block in self._blocks()]
         return _named("reference", [key_value(*pair) for pair in zip(layers, reference_features, strict=True)])
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
         """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
-        layers = [layer.block.attn_audio for layer in self.attention_layers()]
+        layers = [block.attn_audio for block in self._blocks()]
         conditions = _named("audio", [key_value(layer, audio_tokens) for layer in layers])
         if self.config.audio_in_time_embedding:
             conditions["audio_embedding"] = self.audio_embedding(audio_tokens.mean(2))  # [b, f, time_channels]
@@ -98,6 +98,9 @@ class Backbone(UNet):
         maps = self.walk(latents.flatten(0, 1), embedding.flatten(0, 1), visit)
         out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps)))
         return out.unflatten(0, (batch, frames))
+
+    def _blocks(self) -> list[BackboneBlock]:
+        return [layer.block for layer in self.attention_layers()]  # type: ignore[misc]
 
 
 def _named(kind: str, pairs: list[KeyValue]) -> dict[str, Tensor]:

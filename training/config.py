@@ -29,11 +29,12 @@ class EmoConfig:
         vae: arguments of ``diffusers.AutoencoderKL``; its image channels follow from ``vae_patch``.
         vae_patch: side of the pixel blocks that are folded into channels before the VAE encoder and unfolded after
             its decoder (SD 1.5: 1; more makes a decoder cheap, *ours*).
+        vae_shortcut: whether a linear map of pixel patches stands beside the VAE (*ours*).
         wav2vec2: arguments of ``transformers.Wav2Vec2Config``.
         sample_rate: of the voice, in Hz (wav2vec 2.0: 16000).
         audio_margin: m, audio frames on each side of a frame that it attends to (paper: 2).
         audio_context: further frames on each side that only the audio encoder sees (*ours*): every clip is encoded
-            from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so that a voice can be streamed.
+            from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so a voice can be streamed.
         audio_channels: width of an audio token (*ours*).
         audio_in_time_embedding: also add the pooled audio tokens of a frame to its time embedding (*ours*; small
             models learn to speak sooner).
@@ -62,6 +63,7 @@ class EmoConfig:
     vae: dict[str, Any] = field(repr=False)
     wav2vec2: dict[str, Any] = field(repr=False)
     vae_patch: int = 1
+    vae_shortcut: bool = False
     audio_channels: int = 768
     audio_in_time_embedding: bool = False
     clip_frames: int = 12
@@ -104,7 +106,7 @@ class EmoConfig:
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise ValueError(f"prediction_type {self.prediction_type!r} is not epsilon, v_prediction or sample")
         if self.prediction_type == "epsilon" and self.rescale_betas_zero_snr:
-            raise ValueError("epsilon says nothing at zero signal: use v_prediction or sample with rescale_betas_zero_snr")
+            raise ValueError("epsilon says nothing at zero signal: rescale_betas_zero_snr wants v_prediction or sample")
 
     @property
     def vae_factor(self) -> int:
@@ -180,6 +182,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "latent_channels": 4,
         "vae": _vae(8, 16, latent_channels=4, layers=1, groups=4),
         "vae_patch": 2,
+        "vae_shortcut": True,
         "wav2vec2": {
             "hidden_size": 16,
             "num_hidden_layers": 2,
@@ -208,9 +211,10 @@ SIZES: dict[str, dict[str, Any]] = {
         "attention_heads": 4,
         "temporal_heads": 4,
         "norm_groups": 16,
-        "latent_channels": 8,
-        "vae": _vae(32, 64, 96, latent_channels=8, layers=1, groups=16),
-        "vae_patch": 2,
+        "latent_channels": 16,
+        "vae": _vae(64, 96, latent_channels=16, layers=1, groups=16),
+        "vae_patch": 4,
+        "vae_shortcut": True,
         "wav2vec2": {
             "hidden_size": 96,
             "num_hidden_layers": 3,

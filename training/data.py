@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def _encode(clip: Clip, vae: VAE, path: Path) -> Tensor:
         frames = to_float(torch.from_numpy(clip.frames)).split(32)
         latents = torch.cat([vae.encode(part.to(device)).half().cpu() for part in frames])
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may encode the same clip
         with partial.open("wb") as file:
             np.save(file, latents.numpy())
         partial.rename(path)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Wav2Vec2Model
@@ -35,7 +38,9 @@ class EmoModel(nn.Module):
         self.face_locator = FaceLocator(config)
         self.speed_encoder = SpeedEncoder(config)
 
-    def voice_and_place(self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor) -> dict[str, Tensor]:
+    def voice_and_place(
+        self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor
+    ) -> dict[str, Tensor]:
         """Conditions of the voice, the head speed and the face region.
 
         Args:
@@ -73,14 +78,17 @@ class EmoModel(nn.Module):
         if not (directory / "config.json").is_file():
             raise FileNotFoundError(f"{directory} is no checkpoint: it has no config.json")
         model = cls(EmoConfig.load(directory / "config.json"))
-        model.vae.autoencoder = AutoencoderKL.from_pretrained(directory / "vae", torch_dtype=torch.float32)
-        model.audio_encoder.wav2vec2 = Wav2Vec2Model.from_pretrained(directory / "wav2vec2", dtype=torch.float32)
-        weights = load_file(directory / "model.safetensors")
-        own = model._own_weights()
-        if weights.keys() != own.keys():
-            odd = sorted(weights.keys() ^ own.keys())
-            raise ValueError(f"{directory / 'model.safetensors'} does not fit its config.json: {', '.join(odd[:3])}")
-        model.load_state_dict(weights, strict=False)
+        path = directory / "model.safetensors"
+        try:
+            weights = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from None
+        vae, _ = read_published(AutoencoderKL, directory / "vae")
+        wav2vec2, _ = read_published(Wav2Vec2Model, directory / "wav2vec2")
+        _copy(weights, model._own_weights(), path)
+        _copy(vae.state_dict(), model.vae.autoencoder.state_dict(), directory / "vae")
+        _copy(wav2vec2.state_dict(), model.audio_encoder.wav2vec2.state_dict(), directory / "wav2vec2")
+        model.vae.autoencoder.register_to_config(scaling_factor=vae.config["scaling_factor"])
         return model.eval()
 
     def _own_weights(self) -> dict[str, Tensor]:
@@ -88,5 +96,35 @@ class EmoModel(nn.Module):
         return {
             name: tensor.contiguous()
             for name, tensor in self.state_dict().items()
-            if not name.startswith(("vae.", "audio_encoder.")) and not name.endswith("pos_embed.pe")
+            if not name.startswith(("vae.autoencoder.", "audio_encoder.")) and not name.endswith("pos_embed.pe")
         }
+
+
+def read_published(library_class: Any, directory: Path) -> tuple[Any, list[str]]:
+    """The float32 model of a directory in its library's layout, and the keys there that the library does not know.
+
+    Raises ``ValueError`` that names the directory if it is missing, incomplete or broken.
+    """
+    dtype = "dtype" if library_class is Wav2Vec2Model else "torch_dtype"
+    try:
+        published, loading = library_class.from_pretrained(
+            directory, output_loading_info=True, local_files_only=True, **{dtype: torch.float32}
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{directory} is no {library_class.__name__} that can be read: {reason}") from None
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ValueError(f"{directory} is incomplete: its weights lack {', '.join(missing[:3])}")
+    return published, sorted(loading["unexpected_keys"])
+
+
+@torch.no_grad()
+def _copy(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Copy all of ``weights`` into all of ``own``."""
+    odd = weights.keys() ^ own.keys()
+    odd |= {name for name in weights.keys() & own.keys() if weights[name].shape != own[name].shape}
+    if odd:
+        raise ValueError(f"{path} does not fit the checkpoint's config.json: {', '.join(sorted(odd)[:3])}")
+    for name, tensor in own.items():
+        tensor.copy_(weights[name])

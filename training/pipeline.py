@@ -86,7 +86,7 @@ class EmoPipeline:
             with_voice = self.model.backbone(latents, batch_timestep, voiced)
             without_voice = self.model.backbone(latents, batch_timestep, unvoiced)
             prediction = without_voice + scale * (with_voice - without_voice)
-            latents = self.scheduler.step(prediction, timestep, latents).prev_sample
+            latents = self.scheduler.step(prediction, timestep, latents).prev_sample  # type: ignore[union-attr]
         return latents
 
     def _voice(self, waveform: np.ndarray, first_frame: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""Start from published weights: ``python -m training.pretrained --sd15 DIR --animatediff DIR --vae DIR --wav2vec2 DIR``.
+"""Start from published weights: ``python -m training.pretrained --sd15 DIR ... --out DIR`` with the options below.
 
-Writes a checkpoint that the stages train on (``python -m training.train --stage image --init DIR``). The directories are
-local copies in the layouts of their libraries, with ``config.json`` and the weights beside it:
+Writes a checkpoint that the stages train on (``python -m training.train --stage image --init DIR``). The directories
+are local copies in the layouts of their libraries, with ``config.json`` and the weights beside it:
 
 ============= =========================================== =========================================================
 option        published, for example, as                  goes into
@@ -32,13 +32,12 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from training.audio import wav2vec2_config
 from training.config import SIZES, EmoConfig
-from training.model import EmoModel
+from training.model import EmoModel, read_published
 
 TEXT_KEYS = ("attn2.to_k.weight", "attn2.to_v.weight")
 POSITION_TABLE = "pos_embed.pe"
@@ -199,19 +198,10 @@ def _read(library_class: Any, directory: Path, fitting: dict[str, Any]) -> tuple
         if json.loads(json.dumps(config.get(name))) != value:
             kind = library_class.__name__
             raise ValueError(f"{directory} is no {kind} of this size: {name} is {config.get(name)}, not {value}")
-    dtype = "dtype" if library_class is Wav2Vec2Model else "torch_dtype"
-    try:
-        published, loading = library_class.from_pretrained(
-            directory, output_loading_info=True, local_files_only=True, **{dtype: torch.float32}
-        )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ValueError(f"{directory} cannot be loaded: {str(error).splitlines()[0]}") from None
-    if loading["missing_keys"]:
-        missing = sorted(loading["missing_keys"])
-        raise ValueError(f"{directory} is incomplete: its weights lack {missing[0]} and {len(missing) - 1} more")
+    published, unknown = read_published(library_class, directory)
     weights = published.state_dict()
     # What the library had no place for has no tensor; it only needs its line in the report.
-    return weights | {name: torch.empty(0) for name in loading["unexpected_keys"]}, config
+    return weights | {name: torch.empty(0) for name in unknown}, config
 
 
 def _defaults(library_class: Any) -> dict[str, Any]:
@@ -265,8 +255,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"training: error: {error}", file=sys.stderr)
         return 2
     reported = {key.name for key in report if key.kind != Kind.UNUSED}
-    untouched = [name for name in model.state_dict() if name not in reported]
-    report += [Key("temporal" if "motion_modules" in name else name.split(".")[0], Kind.NEW, name) for name in untouched]
+    for name in (name for name in model.state_dict() if name not in reported):
+        report.append(Key("temporal" if "motion_modules" in name else name.split(".")[0], Kind.NEW, name))
     model.save(args.out)
     print(table(report, args.verbose))
     print(f"checkpoint: {args.out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from training.config import EmoConfig
@@ -30,7 +30,7 @@ def training_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, ti
         return latents
     if prediction_type == "epsilon":
         return noise
-    velocity: Tensor = scheduler.get_velocity(latents, noise, timestep)
+    velocity: Tensor = scheduler.get_velocity(latents, noise, timestep)  # type: ignore[arg-type]
     return velocity
 
 
@@ -44,5 +44,6 @@ def loss_weights(scheduler: DDIMScheduler, timestep: Tensor, gamma: float = 5.0)
         return torch.ones_like(timestep, dtype=torch.float32)
     alphas = scheduler.alphas_cumprod.to(timestep.device)[timestep]
     snr = alphas / (1 - alphas)
-    clipped = snr.clamp(max=gamma)
-    return clipped / snr if prediction_type == "epsilon" else clipped / (snr + 1)
+    if prediction_type == "v_prediction":
+        snr = snr + 1  # also within the minimum, as the published systems do: else pure noise would have weight 0
+    return snr.clamp(max=gamma) / snr

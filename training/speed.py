@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from training.config import EmoConfig
@@ -13,6 +14,7 @@ class SpeedEncoder(nn.Module):
 
     centers: Tensor
     radii: Tensor
+    positions: Tensor
 
     def __init__(self, config: EmoConfig) -> None:
         super().__init__()
@@ -20,6 +22,10 @@ class SpeedEncoder(nn.Module):
         self.register_buffer("centers", torch.tensor(config.speed_centers), persistent=False)
         self.register_buffer("radii", torch.tensor(config.speed_radii), persistent=False)
         width = config.speed_channels
+        # Attention does not see the order of its keys: without this it would know how fast, but not when.
+        table = SinusoidalPositionalEmbedding(width, config.temporal_positions).pe
+        assert isinstance(table, Tensor)
+        self.register_buffer("positions", table, persistent=False)
         inputs = (2 * self.margin + 1) * len(config.speed_centers)
         self.mlp = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
 
@@ -30,5 +36,5 @@ class SpeedEncoder(nn.Module):
     def forward(self, head_speed: Tensor) -> Tensor:
         """Speeds (b, f + 2m) in degrees per frame to tokens (b, f, speed_channels)."""
         nearby = self.buckets(head_speed).unfold(1, 2 * self.margin + 1, 1)  # [b, f, d, 2m + 1]
-        out: Tensor = self.mlp(nearby.transpose(2, 3).flatten(2))
-        return out
+        tokens: Tensor = self.mlp(nearby.transpose(2, 3).flatten(2))
+        return tokens + self.positions[:, : tokens.shape[1]]

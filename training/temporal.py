@@ -27,8 +27,9 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, activation_fn="geglu")
 
     def positions(self, first: int, count: int) -> Tensor:
-        pe: Tensor = self.pos_embed.pe
-        return pe[:, first : first + count]
+        table = self.pos_embed.pe
+        assert isinstance(table, Tensor)
+        return table[:, first : first + count]
 
     def motion_keys(self, hidden: Tensor) -> tuple[KeyValue, KeyValue]:
         """Keys and values of the motion frames for both attentions; ``hidden`` is (b, n, c).

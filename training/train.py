@@ -12,12 +12,16 @@ image   one frame from another of the same clip                       Backbone (
 video   n + f contiguous frames from the voice                        the same, temporal modules, audio layers
 speed   head rotation speed                                           temporal modules and speed layers only
 ======  ============================================================  ====================================
+
+Several processes or GPUs: ``accelerate launch --num_processes 2 -m training.train ...``; each adds a batch to a step.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +30,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -76,7 +82,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "speed": PAPER,
     },
     "emo-tiny": {
-        "vae": Recipe(5000, 8, 1e-3, mouth_weight=4.0, ema=0.995),
+        "vae": Recipe(5000, 8, 1.5e-3, mouth_weight=4.0, ema=0.995),
         "audio": Recipe(3000, 32, 2e-3, ema=0.995),
         "image": Recipe(2000, 24, 1e-3, mouth_weight=3.0, high_noise=0.5),
         "video": Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
@@ -110,8 +116,12 @@ class Trainer:
     def __init__(self, model: EmoModel, stage: str, recipe: Recipe, data: Path, out: Path, seed: int) -> None:
         self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
         self.device = next(model.parameters()).device
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu")
         encoded = stage not in ("vae", "audio")
         self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
+        if stage == "vae" and model.config.vae_shortcut:
+            images, _ = self.clips.frames(np.random.default_rng(seed), 256)
+            model.vae.fit_shortcut(images.to(self.device))
         self.scheduler = noise_scheduler(model.config)
         #: Reads phonemes from the last block of the audio encoder; only its stage needs it.
         self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
@@ -131,14 +141,15 @@ class Trainer:
         }.get(stage, self._diffusion_loss)
 
     def run(self, save_every: int) -> None:
-        """Train until the recipe's last step; save now and then, and at the end."""
+        """Train until the recipe's last step; save now and then, and at the end. The first process saves and logs."""
+        first = self.accelerator.is_main_process
         self.out.mkdir(parents=True, exist_ok=True)
         if (self.out / "state.pt").exists():
             self._resume()
-        progress = tqdm(total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", smoothing=0.02)
+        progress = tqdm(total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", disable=not first)
         recent: list[float] = []
         started = time.monotonic()
-        with (self.out / "log.jsonl").open("a") as log:
+        with (self.out / "log.jsonl" if first else Path(os.devnull)).open("a") as log:
             while self.step < self.recipe.steps:
                 recent.append(self._train_step())
                 progress.update()
@@ -149,22 +160,28 @@ class Trainer:
                     log.write(json.dumps({"step": self.step, "loss": mean, "seconds": seconds}) + "\n")
                     log.flush()
                     recent = []
-                if self.step % save_every == 0 or self.step == self.recipe.steps:
+                if first and (self.step % save_every == 0 or self.step == self.recipe.steps):
                     self._save()
         progress.close()
 
     def _train_step(self) -> float:
         warmup = min(1.0, (self.step + 1) / 100)
-        decay = 0.55 + 0.45 * np.cos(np.pi * self.step / self.recipe.steps)
+        decay = 0.55 + 0.45 * math.cos(math.pi * self.step / self.recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * warmup * decay
-        # A step's data and noise follow from (seed, step) alone, so that a resumed run is an uninterrupted one.
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step]))
+        # A step's data and noise follow from (seed, step, process) alone: a resumed run is an uninterrupted one.
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step * processes + process]))
         torch.manual_seed(int(rng.integers(2**63)))
         loss = self.loss_of(rng)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        loss.backward()
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if processes > 1:
+            gradients = [p.grad for p in trained if p.grad is not None]
+            mean = self.accelerator.reduce(parameters_to_vector(gradients), "mean")
+            vector_to_parameters(mean, gradients)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
@@ -173,12 +190,14 @@ class Trainer:
     def _vae_loss(self, rng: np.random.Generator) -> Tensor:
         images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
         vae = self.model.vae
-        moments = vae.autoencoder.encode(nn.functional.pixel_unshuffle(images, vae.patch)).latent_dist
-        decoded = nn.functional.pixel_shuffle(vae.autoencoder.decode(moments.sample()).sample, vae.patch)
+        posterior = vae.posterior(images)
+        decoded = vae.reconstruct(posterior.sample())
         weight = 1 + (self.recipe.mouth_weight - 1) * mouths
         error = (weight * (decoded - images).abs()).sum() / (weight.sum() * 3)
-        edges = sum((weight.narrow(d, 1, weight.shape[d] - 1) * (decoded - images).diff(dim=d).abs()).mean() for d in (2, 3))
-        return error + 0.5 * edges + 1e-6 * moments.kl().mean()
+        edges = sum(
+            (weight.narrow(d, 1, weight.shape[d] - 1) * (decoded - images).diff(dim=d).abs()).mean() for d in (2, 3)
+        )
+        return error + 0.5 * edges + 1e-6 * posterior.kl().mean()
 
     def _audio_loss(self, rng: np.random.Generator) -> Tensor:
         waveform, classes = (x.to(self.device) for x in self.clips.phonemes(rng, self.recipe.batch_size))
@@ -209,7 +228,7 @@ class Trainer:
             conditions |= model.portrait_and_motion(batch.reference_latents.to(self.device), motion)
         timestep = self._timesteps(rng, size).to(self.device)
         noise = torch.randn_like(latents)
-        noisy = self.scheduler.add_noise(latents, noise, timestep)
+        noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
         prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight.to(self.device)
@@ -222,7 +241,8 @@ class Trainer:
         return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
 
     def _save(self) -> None:
-        checkpoint: EmoModel = self.average.module
+        checkpoint = self.average.module
+        assert isinstance(checkpoint, EmoModel)
         if self.stage == "vae":
             checkpoint.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(checkpoint))
         checkpoint.save(self.out)
@@ -280,9 +300,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config))
         chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate")}
-        recipe = replace(
-            RECIPES[model.config.name][args.stage], **{name: value for name, value in chosen.items() if value is not None}
-        )
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        recipe = replace(RECIPES[model.config.name][args.stage], **chosen)
         trainer = Trainer(model.to(args.device), args.stage, recipe, args.data, args.out, args.seed)
     except (FileNotFoundError, ValueError) as error:
         print(f"training: error: {error}", file=sys.stderr)

@@ -140,4 +140,4 @@ class UNet(nn.Module):
         return [layer for level in self._levels() for layer in level.motion_modules]  # type: ignore[misc]
 
     def _levels(self) -> list[Level]:
-        return [*self.down_blocks, self.mid_block, *self.up_blocks]  # type: ignore[list-item]
+        return [*self.down_blocks, self.mid_block, *self.up_blocks]

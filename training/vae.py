@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -11,28 +11,69 @@ from training.config import EmoConfig
 
 
 class VAE(nn.Module):
-    """Pictures to scaled latents and back. With ``vae_patch`` 1 it is SD's own."""
+    """Pictures to scaled latents and back. With ``vae_patch`` 1 and no shortcut it is SD's own.
 
-    def __init__(self, config: EmoConfig, autoencoder: AutoencoderKL | None = None) -> None:
+    With ``vae_shortcut`` a linear map of each latent's patch of pixels, there and back, stands beside the autoencoder,
+    which learns what the linear map leaves over: a small VAE then begins at the principal components of the pictures
+    instead of at grey.
+    """
+
+    def __init__(self, config: EmoConfig) -> None:
         super().__init__()
         self.patch = config.vae_patch
         channels = 3 * self.patch**2
-        self.autoencoder = autoencoder or AutoencoderKL(in_channels=channels, out_channels=channels, **config.vae)
+        self.autoencoder = AutoencoderKL(in_channels=channels, out_channels=channels, **config.vae)
+        # Begin with little noise on the latents: a decoder that sees only noise learns nothing.
+        nn.init.constant_(self.autoencoder.quant_conv.bias[config.latent_channels :], -6.0)
+        if config.vae_shortcut:
+            factor, latent_channels = config.vae_factor, config.latent_channels
+            self.shortcut_encoder = nn.Conv2d(3, latent_channels, factor, stride=factor)
+            self.shortcut_decoder = nn.ConvTranspose2d(latent_channels, 3, factor, stride=factor)
+            nn.init.zeros_(self.autoencoder.quant_conv.weight[:latent_channels])
+            nn.init.zeros_(self.autoencoder.quant_conv.bias[:latent_channels])
+            nn.init.zeros_(self.autoencoder.decoder.conv_out.weight)
+            nn.init.zeros_(self.autoencoder.decoder.conv_out.bias)
 
     @property
     def scaling_factor(self) -> float:
         """One over the standard deviation of the unscaled latents (SD 1.5: 0.18215)."""
         return float(self.autoencoder.config["scaling_factor"])
 
+    def posterior(self, images: Tensor) -> DiagonalGaussianDistribution:
+        """Distribution of the unscaled latents of pictures (b, 3, h, w) in [-1, 1]."""
+        posterior = self.autoencoder.encode(pixel_unshuffle(images, self.patch)).latent_dist
+        if hasattr(self, "shortcut_encoder"):
+            posterior.mean = posterior.mean + self.shortcut_encoder(images)
+        return posterior
+
+    def reconstruct(self, unscaled: Tensor) -> Tensor:
+        """Unscaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
+        images = pixel_shuffle(self.autoencoder.decode(unscaled).sample, self.patch)
+        return images + self.shortcut_decoder(unscaled) if hasattr(self, "shortcut_decoder") else images
+
     def encode(self, images: Tensor) -> Tensor:
         """Pictures (b, 3, h, w) in [-1, 1] to the mode of their latents, scaled: (b, c, h / factor, w / factor)."""
-        moments = self.autoencoder.encode(pixel_unshuffle(images, self.patch)).latent_dist
-        mode: Tensor = moments.mode()
+        mode: Tensor = self.posterior(images).mode()
         return mode * self.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
-        return pixel_shuffle(self.autoencoder.decode(latents / self.scaling_factor).sample, self.patch)
+        return self.reconstruct(latents / self.scaling_factor)
+
+    @torch.no_grad()
+    def fit_shortcut(self, images: Tensor) -> None:
+        """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w), each of variance 1."""
+        factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels
+        patches = pixel_unshuffle(images, factor).movedim(1, -1).flatten(0, -2)  # [patches, 3 * factor ** 2]
+        mean = patches.mean(0)
+        variance, components = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        deviation, components = variance[-count:].sqrt(), components[:, -count:]
+        shape = (count, 3, factor, factor)
+        self.shortcut_encoder.weight.copy_((components / deviation).T.reshape(shape))
+        self.shortcut_encoder.bias.copy_(-(mean @ components) / deviation)
+        self.shortcut_decoder.weight.copy_((components * deviation).T.reshape(shape))
+        offset = mean.reshape(3, factor, factor)
+        self.shortcut_decoder.bias.copy_(offset.mean((1, 2)))
 
 
 def to_float(frames: Tensor) -> Tensor:

@@ -1,0 +1,44 @@
+"""Who may import whom: the runtime nobody of ours, training the runtime, export both."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"emo_rt", "training", "export", "benchmarks", "tests"}
+MAY_IMPORT = {
+    "emo_rt": set(),
+    "training": {"emo_rt"},
+    "export": {"emo_rt", "training"},
+    "benchmarks": {"emo_rt", "training", "export"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Top-level packages that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        wrong = set(imports(path)) & OURS - MAY_IMPORT[room] - {room}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_is_flat_and_its_files_are_named_by_what_they_are_about(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        assert path.parent == ROOT / room
+        assert path.stem not in ("utils", "util", "common", "helpers", "misc", "manager")

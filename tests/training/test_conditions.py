@@ -1,0 +1,142 @@
+"""What each condition means: where it reaches the Backbone's prediction, and where it does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import Inputs, changed_frames, emo_model, latents
+
+from training.config import EmoConfig
+from training.face_locator import FaceLocator
+from training.model import EmoModel
+
+TIMESTEP = torch.tensor([800])
+FRAMES = 7
+
+
+@pytest.fixture(scope="module")
+def model() -> EmoModel:
+    """More frames than an audio window spans."""
+    return emo_model(clip_frames=FRAMES)
+
+
+@pytest.fixture
+def inputs(model: EmoModel) -> Inputs:
+    return Inputs(model.config)
+
+
+def predict(model: EmoModel, inputs: Inputs, temporal: bool = True, order: list[int] | None = None) -> torch.Tensor:
+    noisy = latents(model.config, 1, FRAMES, seed=9)
+    noisy = noisy if order is None else noisy[:, order]
+    return model.backbone(noisy, TIMESTEP, inputs.conditions(model), temporal)
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+def test_another_portrait_changes_every_frame(model: EmoModel, inputs: Inputs, temporal: bool) -> None:
+    before = predict(model, inputs, temporal)
+    inputs.reference_latents += 0.5
+    assert changed_frames(before, predict(model, inputs, temporal)) == list(range(FRAMES))
+
+
+def test_each_motion_frame_changes_every_frame(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs)
+    for frame in range(model.config.motion_frames):
+        other = Inputs(model.config)
+        other.motion_latents[:, frame] += 0.5
+        assert changed_frames(before, predict(model, other)) == list(range(FRAMES))
+
+
+def test_the_order_of_motion_frames_matters(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs)
+    inputs.motion_latents = inputs.motion_latents.flip(1)
+    assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
+
+
+def test_without_temporal_modules_motion_frames_do_nothing(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs, temporal=False)
+    inputs.motion_latents += 0.5
+    assert changed_frames(before, predict(model, inputs, temporal=False)) == []
+
+
+@pytest.mark.parametrize("in_time_embedding", [False, True])
+def test_sound_reaches_the_frames_within_its_margin_and_no_others(in_time_embedding: bool) -> None:
+    model = emo_model(clip_frames=FRAMES, audio_in_time_embedding=in_time_embedding)
+    margin = model.config.audio_margin
+    before = predict(model, Inputs(model.config), temporal=False)
+    for position in range(FRAMES + 2 * margin):
+        inputs = Inputs(model.config)
+        inputs.audio_features[:, position] = inputs.audio_features[:, position].flip(-1)
+        heard_at = position - margin  # the first features are those of frames before the clip
+        near = [frame for frame in range(FRAMES) if abs(frame - heard_at) <= margin]
+        assert changed_frames(before, predict(model, inputs, temporal=False)) == near
+
+
+def test_temporal_modules_carry_sound_to_every_frame(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs)
+    inputs.audio_features[:, 0] = inputs.audio_features[:, 0].flip(-1)
+    assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
+
+
+def test_the_order_of_sound_within_a_window_matters(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs, temporal=False)
+    inputs.audio_features[:, :5] = inputs.audio_features[:, :5].flip(1)  # frame 0 hears the same five, reversed
+    assert 0 in changed_frames(before, predict(model, inputs, temporal=False))
+
+
+def test_another_face_region_changes_every_frame(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs, temporal=False)
+    inputs.face_region[:, :, 4:8, 4:28] = 1
+    assert changed_frames(before, predict(model, inputs, temporal=False)) == list(range(FRAMES))
+
+
+def test_another_speed_changes_every_frame(model: EmoModel, inputs: Inputs) -> None:
+    assert inputs.head_speed is not None
+    before = predict(model, inputs)
+    inputs.head_speed += 0.7
+    assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
+
+
+def test_speed_is_heard_by_temporal_modules_only(model: EmoModel, inputs: Inputs) -> None:
+    before = predict(model, inputs, temporal=False)
+    inputs.head_speed = None
+    assert changed_frames(before, predict(model, inputs, temporal=False)) == []
+    assert not [name for name in inputs.conditions(model) if "speed" in name]
+
+
+def test_it_matters_when_the_head_turns(model: EmoModel, inputs: Inputs) -> None:
+    """Not only how fast: the same turn two frames later is another motion."""
+    inputs.head_speed = torch.zeros(1, FRAMES + 2 * model.config.audio_margin)
+    inputs.head_speed[:, 4] = 2.0
+    before = predict(model, inputs)
+    inputs.head_speed = inputs.head_speed.roll(2, 1)
+    assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
+
+
+def test_frames_know_of_each_other_through_temporal_modules_only(model: EmoModel, inputs: Inputs) -> None:
+    order = [3, 0, 6, 1, 5, 2, 4]
+    inputs.audio_features[:] = inputs.audio_features[:, :1]  # the same for all frames
+    inputs.head_speed = None
+    alone, together = (predict(model, inputs, temporal) for temporal in (False, True))
+    permuted = predict(model, inputs, temporal=False, order=order)
+    torch.testing.assert_close(permuted, alone[:, order], rtol=0, atol=1e-5)
+    assert changed_frames(predict(model, inputs, order=order), together[:, order]) == list(range(FRAMES))
+
+
+def test_samples_of_a_batch_do_not_mix(model: EmoModel) -> None:
+    noisy, timestep = latents(model.config, 2, FRAMES), torch.tensor([900, 50])
+    both = Inputs(model.config, batch=2)
+    together = model.backbone(noisy, timestep, both.conditions(model))
+    for index in range(2):
+        one = Inputs(model.config)
+        for name, value in vars(both).items():
+            setattr(one, name, value[index : index + 1])
+        alone = model.backbone(noisy[index : index + 1], timestep[index : index + 1], one.conditions(model))
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
+def test_a_face_region_is_encoded_to_the_shape_of_the_latents(name: str) -> None:
+    config = EmoConfig.from_name(name)
+    with torch.device("meta"):
+        encoded = FaceLocator(config)(torch.zeros(2, 1, config.resolution, config.resolution))
+    assert encoded.shape == (2, config.latent_channels, config.latent_size, config.latent_size)
