@@ -69,7 +69,8 @@ class EmoModel(nn.Module):
         rounded.config.save(directory / "config.json")
         rounded.vae.autoencoder.save_pretrained(directory / "vae")
         rounded.audio_encoder.wav2vec2.save_pretrained(directory / "wav2vec2")
-        save_file(rounded._own_weights(), directory / "model.safetensors")
+        own = {name: tensor.contiguous() for name, tensor in rounded._own_weights().items()}
+        save_file(own, directory / "model.safetensors")
 
     @classmethod
     def load(cls, directory: Path) -> EmoModel:
@@ -94,7 +95,7 @@ class EmoModel(nn.Module):
     def _own_weights(self) -> dict[str, Tensor]:
         """The weights that no library keeps in a directory of its own."""
         return {
-            name: tensor.contiguous()
+            name: tensor
             for name, tensor in self.state_dict().items()
             if not name.startswith(("vae.autoencoder.", "audio_encoder.")) and not name.endswith("pos_embed.pe")
         }

@@ -32,7 +32,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -84,8 +83,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "emo-tiny": {
         "vae": Recipe(5000, 8, 1.5e-3, mouth_weight=4.0, ema=0.995),
         "audio": Recipe(3000, 32, 2e-3, ema=0.995),
-        "image": Recipe(2000, 24, 1e-3, mouth_weight=3.0, high_noise=0.5),
-        "video": Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
+        "image": Recipe(2000, 12, 1e-3, mouth_weight=3.0, high_noise=0.5),
+        "video": Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5, ema=0.998),
         "speed": Recipe(500, 2, 3e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
     },
 }
@@ -129,6 +128,8 @@ class Trainer:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
         model.eval()  # there is no dropout anywhere; conditions are dropped here
+        if stage != "speed":  # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if stage == "audio":
             trained += list(self.phoneme_head.parameters())
@@ -179,8 +180,9 @@ class Trainer:
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         if processes > 1:
             gradients = [p.grad for p in trained if p.grad is not None]
-            mean = self.accelerator.reduce(parameters_to_vector(gradients), "mean")
-            vector_to_parameters(mean, gradients)
+            mean = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "mean")
+            for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view(gradient.shape))
         nn.utils.clip_grad_norm_(trained, 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)

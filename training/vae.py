@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -64,6 +65,8 @@ class VAE(nn.Module):
     def fit_shortcut(self, images: Tensor) -> None:
         """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w), each of variance 1."""
         factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels
+        assert self.shortcut_encoder.bias is not None
+        assert self.shortcut_decoder.bias is not None
         patches = pixel_unshuffle(images, factor).movedim(1, -1).flatten(0, -2)  # [patches, 3 * factor ** 2]
         mean = patches.mean(0)
         variance, components = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))

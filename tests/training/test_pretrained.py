@@ -128,7 +128,7 @@ def test_an_adapter_without_a_middle_block_leaves_ours_new(config: EmoConfig) ->
 def test_an_autoencoder_goes_into_the_vae_with_its_scale(config: EmoConfig, directories: dict[str, Path]) -> None:
     model, theirs = emo_model(), autoencoder(config)
     report = load_vae(model, directories["vae"])
-    assert_complete(report, "vae", below(model, "vae."), theirs.state_dict(), "vae.autoencoder.")
+    assert_complete(report, "vae", below(model, "vae.autoencoder."), theirs.state_dict(), "vae.autoencoder.")
     assert {key.kind for key in report} == {Kind.INHERITED}
     assert model.vae.scaling_factor == 0.25
     images = torch.rand(1, 12, 16, 16)
@@ -178,7 +178,8 @@ def test_names_of_older_releases_are_understood(directories: dict[str, Path], tm
     for load, old, new in ((load_vae, vae, "vae"), (load_wav2vec2, wav2vec2, "ctc")):
         first, second = emo_model(), emo_model()
         assert load(first, old) == load(second, directories[new])
-        assert all(torch.equal(first.state_dict()[name], tensor) for name, tensor in second.state_dict().items())
+        pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import autoencoder
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from tiny_models import autoencoder, draw_constants
 
 from training.config import EmoConfig
 from training.vae import VAE, to_float, to_uint8
 
 
-def test_without_folding_it_is_diffusers_autoencoder_with_its_scale(config: EmoConfig) -> None:
-    config = replace(config, vae_patch=1)
+def vae_of(config: EmoConfig, theirs: AutoencoderKL) -> VAE:
+    vae = VAE(config)
+    vae.autoencoder = theirs
+    return draw_constants(vae)
+
+
+def test_without_folding_and_shortcut_it_is_diffusers_autoencoder_with_its_scale(config: EmoConfig) -> None:
+    config = replace(config, vae_patch=1, vae_shortcut=False)
     theirs = autoencoder(config, scaling_factor=0.3)
-    ours = VAE(config, theirs)
+    ours = vae_of(config, theirs)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     latents = theirs.encode(images).latent_dist.mode() * 0.3
     assert latents.shape == (2, config.latent_channels, config.latent_size, config.latent_size)
@@ -23,26 +30,46 @@ def test_without_folding_it_is_diffusers_autoencoder_with_its_scale(config: EmoC
     torch.testing.assert_close(ours.decode(latents), theirs.decode(latents / 0.3).sample)
 
 
+@pytest.mark.parametrize("shortcut", [False, True])
 @pytest.mark.parametrize("patch", [1, 2])
-def test_latents_and_pictures_have_the_configs_sizes(config: EmoConfig, patch: int) -> None:
-    config = replace(config, vae_patch=patch)
-    vae = VAE(config, autoencoder(config))
+def test_latents_and_pictures_have_the_configs_sizes(config: EmoConfig, patch: int, shortcut: bool) -> None:
+    config = replace(config, vae_patch=patch, vae_shortcut=shortcut)
+    vae = vae_of(config, autoencoder(config))
     latents = vae.encode(torch.rand(1, 3, 32, 32))
     assert latents.shape == (1, config.latent_channels, config.latent_size, config.latent_size)
     assert config.latent_size == 16 // patch
     assert vae.decode(latents).shape == (1, 3, 32, 32)
 
 
-def test_folding_keeps_each_block_of_pixels_together(config: EmoConfig) -> None:
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_folding_keeps_each_block_of_pixels_together(config: EmoConfig, shortcut: bool) -> None:
+    config = replace(config, vae_shortcut=shortcut)
     theirs = autoencoder(config)
-    vae = VAE(config, theirs)
+    vae = vae_of(config, theirs)
     images = torch.rand(1, 3, 32, 32)
     folded = images.reshape(1, 3, 16, 2, 16, 2).permute(0, 1, 3, 5, 2, 4).reshape(1, 12, 16, 16)
-    latents = theirs.encode(folded).latent_dist.mode() * 0.5
-    torch.testing.assert_close(vae.encode(images), latents)
-    decoded = theirs.decode(latents / 0.5).sample.reshape(1, 3, 2, 2, 16, 16)
+    latents = theirs.encode(folded).latent_dist.mode()
+    if shortcut:
+        latents = latents + vae.shortcut_encoder(images)
+    torch.testing.assert_close(vae.encode(images), latents * 0.5)
+    decoded = theirs.decode(latents).sample.reshape(1, 3, 2, 2, 16, 16)
     expected = decoded.permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 32, 32)
-    torch.testing.assert_close(vae.decode(latents), expected)
+    if shortcut:
+        expected = expected + vae.shortcut_decoder(latents)
+    torch.testing.assert_close(vae.decode(latents * 0.5), expected)
+
+
+def test_a_fitted_shortcut_alone_gives_latents_of_unit_variance_and_the_best_linear_pictures(config: EmoConfig) -> None:
+    config = replace(config, vae_shortcut=True)
+    vae = VAE(config)
+    coarse = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bicubic")
+    vae.fit_shortcut(images)
+    latents = vae.shortcut_encoder(images)
+    deviation = latents.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.cov(deviation), torch.eye(config.latent_channels), rtol=0, atol=1e-2)
+    error = (vae.shortcut_decoder(latents) - images).square().mean()
+    assert error < 0.5 * images.var()
 
 
 def test_pictures_survive_the_way_to_floats_and_back() -> None:
