@@ -164,7 +164,7 @@ def _mask(box: np.ndarray, resolution: int, margin: float) -> Tensor:
 def _fingerprint(vae: VAE) -> str:
     digest = hashlib.sha256()
     for tensor in vae.state_dict().values():
-        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+        digest.update((tensor.detach().float().cpu() + 0.0).numpy().tobytes())  # -0.0 and 0.0 are the same weight
     return digest.hexdigest()[:12]
 
 

@@ -72,6 +72,7 @@ class Recipe:
 
 
 PAPER = Recipe(steps=30_000, batch_size=4, learning_rate=1e-5)
+TALKING = Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5, ema=0.998)
 RECIPES: dict[str, dict[str, Recipe]] = {
     "emo-sd15": {
         "vae": PAPER,
@@ -84,8 +85,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "vae": Recipe(5000, 8, 1.5e-3, mouth_weight=4.0, ema=0.995),
         "audio": Recipe(3000, 32, 2e-3, ema=0.995),
         "image": Recipe(2000, 12, 1e-3, mouth_weight=3.0, high_noise=0.5),
-        "video": Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5, ema=0.998),
-        "speed": Recipe(500, 2, 3e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5),
+        "video": TALKING,
+        "speed": replace(TALKING, steps=500, learning_rate=3e-4),
     },
 }
 RECIPES["emo-test"] = {stage: replace(recipe, steps=2, batch_size=2) for stage, recipe in RECIPES["emo-tiny"].items()}

@@ -1,0 +1,151 @@
+"""Time a bundle and compare it with PyTorch: ``python -m benchmarks.run``.
+
+Writes one JSON file with the machine, the versions and the commit that the figures came from:
+
+* validation: each graph's error and the whole video's PSNR against PyTorch;
+* graphs: median milliseconds of one run of each graph;
+* videos: seconds and peak memory of the command line for voices of growing length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from emo_rt.bundle import GRAPH_NAMES, Bundle
+from emo_rt.engines import BACKENDS, load_engine, to_numpy
+from emo_rt.media import read_voice
+from emo_rt.run import DEFAULT_BUNDLE
+from export.build import MODELS
+from export.graphs import graphs
+from export.validate import report, validate
+from training.model import EmoModel
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGES = ("av", "numpy", "onnx", "onnxruntime", "torch", "diffusers", "transformers")
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
+    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    processor = next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), "")
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "processor": processor or platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def time_graphs(model: EmoModel, bundle: Bundle, backend: str, runs: int) -> dict[str, float]:
+    """Median milliseconds of one run of each graph, on its example inputs; the graphs take turns."""
+    engines = {name: load_engine(bundle, name, backend) for name in GRAPH_NAMES}
+    inputs = {
+        name: {key: tensor.numpy() for key, tensor in graph.inputs.items()} for name, graph in graphs(model).items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in GRAPH_NAMES}
+    for turn in tqdm(range(runs + 1), desc="timing graphs", unit="turn"):
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            for tensor in engine.run(inputs[name]).values():
+                to_numpy(tensor)
+            if turn:  # the first is a warm-up
+                seconds[name].append(time.perf_counter() - started)
+    return {name: round(1e3 * statistics.median(values), 2) for name, values in seconds.items()}
+
+
+def time_video(bundle: Path, backend: str, seconds: float, directory: Path) -> dict[str, float]:
+    """Wall seconds and peak memory of the whole command line for a voice of ``seconds``."""
+    voice = read_voice(CHECKOUT / "assets" / "voice.wav", 16_000)
+    path = directory / f"{seconds:g}.wav"
+    _write_wav(path, np.resize(voice, round(16_000 * seconds)))
+    command = [sys.executable, "-m", "emo_rt.run", "--audio", str(path), "--out", str(path.with_suffix(".mp4"))]
+    command += ["--bundle", str(bundle.resolve()), "--backend", backend]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"failed: {' '.join(command)}")
+    wall = time.perf_counter() - started
+    return {
+        "voice_seconds": seconds,
+        "wall_seconds": round(wall, 2),
+        "frames_per_second": round(25 * seconds / wall, 2),
+        "peak_mib": round(usage.ru_maxrss / 1024, 1),
+    }
+
+
+def _write_wav(path: Path, waveform: np.ndarray) -> None:
+    samples = (waveform.clip(-1, 1) * 32767).astype(np.int16)[None]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
+    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="a bundle made of it")
+    parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime")
+    parser.add_argument("--runs", type=int, default=20, help="runs of each graph (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10, 30, 120], help="voices (default: 10 30 120)")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "benchmarks" / "results", metavar="DIR")
+    args = parser.parse_args(arguments)
+    model, bundle = EmoModel.load(args.model), Bundle.load(args.bundle)
+    facts = machine()
+    validation = validate(model, args.bundle)
+    print(report(validation))
+    graph_times = time_graphs(model, bundle, args.backend, args.runs)
+    with tempfile.TemporaryDirectory() as directory:
+        videos = [
+            time_video(args.bundle, args.backend, seconds, Path(directory))
+            for seconds in tqdm(args.seconds, desc="timing videos", unit="video")
+        ]
+    result = {
+        "machine": facts,
+        "bundle": bundle.manifest.name,
+        "precision": bundle.manifest.precision,
+        "backend": args.backend,
+        "steps": bundle.config.steps,
+        "validation": validation,
+        "graph_milliseconds": graph_times,
+        "videos": videos,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / f"{bundle.manifest.name}-{bundle.manifest.precision}-{args.backend}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    for name, milliseconds in graph_times.items():
+        print(f"{name:>14}: {milliseconds:.1f} ms")
+    for video in videos:
+        print(
+            f"{video['voice_seconds']:>12g} s: {video['wall_seconds']:.1f} s, "
+            f"{video['frames_per_second']:.1f} frames per second, peak {video['peak_mib']:.0f} MiB"
+        )
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
