@@ -33,15 +33,23 @@ class Backbone(UNet):
         channels = config.block_out_channels[0]
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, config.latent_channels, 3, padding=1)
+        if config.portrait_in_latents:
+            self.portrait_in = nn.Conv2d(config.latent_channels, channels, 3, padding=1)
+            if config.prediction_type == "sample":  # begin by predicting the portrait itself
+                nn.init.zeros_(self.conv_out.weight)
+                nn.init.zeros_(self.conv_out.bias)
         if config.audio_in_time_embedding:
             self.audio_embedding = nn.Linear(config.audio_channels, config.time_channels)
             nn.init.zeros_(self.audio_embedding.weight)
             nn.init.zeros_(self.audio_embedding.bias)
 
-    def reference_conditions(self, reference_features: list[Tensor]) -> dict[str, Tensor]:
-        """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait."""
-        layers = [block.attn2 for block in self._blocks()]
-        return _named("reference", [key_value(*pair) for pair in zip(layers, reference_features, strict=True)])
+    def reference_conditions(self, reference_features: list[Tensor], reference_latents: Tensor) -> dict[str, Tensor]:
+        """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait, and its latents."""
+        pairs = zip((block.attn2 for block in self._blocks()), reference_features, strict=True)
+        conditions = _named("reference", [key_value(*pair) for pair in pairs])
+        if self.config.portrait_in_latents:
+            conditions["portrait_latents"] = reference_latents
+        return conditions
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
         """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
@@ -95,9 +103,15 @@ class Backbone(UNet):
             embedding = embedding + conditions["audio_embedding"]
         if "face_latents" in conditions:
             latents = latents + conditions["face_latents"][:, None]
-        maps = self.walk(latents.flatten(0, 1), embedding.flatten(0, 1), visit)
-        out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps)))
-        return out.unflatten(0, (batch, frames))
+        maps = self.conv_in(latents.flatten(0, 1))
+        portrait = conditions.get("portrait_latents")
+        if portrait is not None:
+            maps = (maps.unflatten(0, (batch, frames)) + self.portrait_in(portrait)[:, None]).flatten(0, 1)
+        maps = self.walk(maps, embedding.flatten(0, 1), visit)
+        out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (batch, frames))
+        if portrait is not None and self.config.prediction_type == "sample":
+            out = out + portrait[:, None]
+        return out
 
     def _blocks(self) -> list[BackboneBlock]:
         return [layer.block for layer in self.attention_layers()]  # type: ignore[misc]

@@ -35,5 +35,5 @@ class ReferenceNet(UNet):
             return maps
 
         embedding = self.embed_time(latents.new_zeros(1)).expand(latents.shape[0], -1)
-        self.walk(latents, embedding, visit)
+        self.walk(self.conv_in(latents), embedding, visit)
         return reference_features, motion_features

@@ -214,8 +214,8 @@ class Trainer:
         latents = batch.latents.to(self.device)
         size = len(latents)
         if batch.waveform is None or batch.motion_latents is None:
-            reference, _ = model.reference_net(batch.reference_latents.to(self.device))
-            conditions = model.backbone.reference_conditions(reference)
+            portrait = batch.reference_latents.to(self.device)
+            conditions = model.backbone.reference_conditions(model.reference_net(portrait)[0], portrait)
             conditions["face_latents"] = model.face_locator(batch.face_region.to(self.device))
         else:
             with torch.no_grad():
@@ -235,6 +235,7 @@ class Trainer:
         prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight.to(self.device)
+        error = error * self.model.vae.channel_weights()[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 

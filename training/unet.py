@@ -105,13 +105,12 @@ class UNet(nn.Module):
         out: Tensor = self.time_embedding(self.time_proj(timestep).to(self.conv_in.weight.dtype))
         return out
 
-    def walk(self, latents: Tensor, embedding: Tensor, visit: Visit) -> Tensor:
-        """Run all residual blocks over latents (b, c, h, w) with time embeddings (b, time_channels).
+    def walk(self, maps: Tensor, embedding: Tensor, visit: Visit) -> Tensor:
+        """Run all residual blocks behind ``conv_in``.
 
-        ``visit`` is called behind each residual block that an attention layer or a temporal module may follow, in
+        ``maps`` are (b, block_out_channels[0], h, w), time embeddings (b, time_channels). ``visit`` is called behind each residual block that an attention layer or a temporal module may follow, in
         order. Returns the feature maps (b, block_out_channels[0], h, w) before the output layers.
         """
-        maps = self.conv_in(latents)
         skips = [maps]
         for level in self.down_blocks:
             assert isinstance(level, Level)

@@ -62,6 +62,18 @@ class VAE(nn.Module):
         return self.reconstruct(latents / self.scaling_factor)
 
     @torch.no_grad()
+    def channel_weights(self) -> Tensor:
+        """How much of the picture each latent channel draws: (c,), mean 1.
+
+        The channels of the shortcut have equal variance but draw anything from the light of a face to the edge of a
+        lash; without a shortcut all weigh the same.
+        """
+        if not hasattr(self, "shortcut_decoder"):
+            return torch.ones(self.autoencoder.config["latent_channels"], device=self.autoencoder.device)
+        drawn = self.shortcut_decoder.weight.flatten(1).norm(dim=1)
+        return drawn / drawn.mean()
+
+    @torch.no_grad()
     def fit_shortcut(self, images: Tensor) -> None:
         """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w), each of variance 1."""
         factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels

@@ -1,0 +1,105 @@
+"""What the repository carries: the checkpoint, its bundle, the portrait and the voice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from emo_rt.bundle import GRAPH_NAMES, Bundle
+from emo_rt.cascade import Cascade
+from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
+from emo_rt.media import read_image, read_voice
+from emo_rt.run import main
+from export.build import noise_schedule, runtime_config
+from export.validate import psnr
+from training.model import EmoModel
+from training.pipeline import EmoPipeline
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+MODEL = CHECKOUT / "models" / "emo-tiny"
+PORTRAIT, VOICE = CHECKOUT / "assets" / "portrait.png", CHECKOUT / "assets" / "voice.wav"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.load(MODEL / "bundle")
+
+
+@pytest.fixture(scope="module")
+def model() -> EmoModel:
+    return EmoModel.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def portrait(bundle: Bundle) -> tuple[np.ndarray, Box]:
+    """The bundled portrait as the model takes it, and the face in it, found as the command line finds it."""
+    image = read_image(PORTRAIT)
+    box = find_face(image, str(PORTRAIT))
+    crop = portrait_crop((image.shape[1], image.shape[0]), box, bundle.config.face_fraction)
+    return crop_portrait(image, crop, bundle.config.resolution), box.within(crop, bundle.config.resolution)
+
+
+def test_validation_meets_the_bars(bundle: Bundle) -> None:
+    validation = json.loads((MODEL / "bundle" / "validation.json").read_text())
+    assert set(validation["graphs"]) == set(GRAPH_NAMES)
+    assert max(validation["graphs"].values()) <= 1e-3
+    assert validation["video"]["psnr"] >= 60
+
+
+def test_bundle_was_made_of_the_checkpoint(bundle: Bundle, model: EmoModel) -> None:
+    assert bundle.config == runtime_config(model.config)
+    assert bundle.noise_schedule == noise_schedule(model.config)
+
+
+def test_bundled_video_equals_pytorch(bundle: Bundle, model: EmoModel, portrait: tuple[np.ndarray, Box]) -> None:
+    """Two clips, so that motion frames are handed on, in few steps."""
+    voice = read_voice(VOICE, bundle.config.sample_rate)
+    frames = bundle.config.clip_frames + 3
+    options = {"seed": 5, "steps": 3, "guidance_scale": 2.0, "speed": 1.0}
+    expected = EmoPipeline(model)(*portrait, voice, frames, **options)  # type: ignore[arg-type]
+    clips = Cascade(bundle).generate(*portrait, [voice], max_frames=frames, **options)  # type: ignore[arg-type]
+    assert psnr(np.concatenate(list(clips)), expected) >= 60
+
+
+def test_first_clip_alone_is_the_first_of_many(bundle: Bundle, portrait: tuple[np.ndarray, Box]) -> None:
+    voice = read_voice(VOICE, bundle.config.sample_rate)
+    cascade = Cascade(bundle)
+    (alone,) = cascade.generate(*portrait, [voice], steps=2, max_frames=bundle.config.clip_frames)
+    first, *_ = cascade.generate(*portrait, [voice], steps=2, max_frames=3 * bundle.config.clip_frames)
+    assert np.array_equal(alone, first)
+
+
+def test_voice_moves_the_mouth_and_little_else(bundle: Bundle, portrait: tuple[np.ndarray, Box]) -> None:
+    """Against silence, same noise: the lower half of the face changes more than the rest of the picture."""
+    voice = read_voice(VOICE, bundle.config.sample_rate)
+    cascade, frames = Cascade(bundle), 2 * bundle.config.clip_frames
+    spoken, silent = (
+        np.concatenate(list(cascade.generate(*portrait, [sound], max_frames=frames))).astype(float)
+        for sound in (voice, np.zeros_like(voice))
+    )
+    change = np.abs(spoken - silent).mean((0, 3))
+    box = portrait[1]
+    left, right = round(box.x + 0.25 * box.width), round(box.x + 0.75 * box.width)
+    top, bottom = round(box.y + 0.6 * box.height), round(box.y + box.height)
+    assert change[top:bottom, left:right].mean() > 2 * change.mean()
+
+
+def test_the_defaults_make_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--steps", "1"]) == 0
+    with av.open(str(tmp_path / "out" / "demo.mp4")) as video:
+        kinds = {stream.type: stream.codec_context.name for stream in video.streams}
+        seconds = sum(1 for _ in video.decode(video=0)) / 25
+    assert kinds == {"video": "h264", "audio": "aac"}
+    with av.open(str(VOICE)) as voice:
+        assert voice.duration is not None
+        assert abs(seconds - voice.duration / av.time_base) <= 1 / 25
+
+
+def test_bundled_files_are_small() -> None:
+    files = [path for path in MODEL.rglob("*") if path.is_file() and "bundle-fp16" not in path.parts]
+    assert sum(path.stat().st_size for path in [*files, PORTRAIT, VOICE]) <= 60e6
