@@ -57,6 +57,7 @@ class Recipe:
         motion_dropout: how often a sample has no motion frames, as the first clip of a video.
         motion_noise: standard deviation of noise on the motion frames, against drift from clip to clip.
         high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
+        audio_boost: how many times faster than the rest the audio layers learn, which begin from nothing.
         ema: decay of the averaged weights that are kept.
     """
 
@@ -68,11 +69,22 @@ class Recipe:
     motion_dropout: float = 0.1
     motion_noise: float = 0.0
     high_noise: float = 0.0
+    audio_boost: float = 1.0
     ema: float = 0.999
 
 
 PAPER = Recipe(steps=30_000, batch_size=4, learning_rate=1e-5)
-TALKING = Recipe(5000, 2, 6e-4, mouth_weight=6.0, motion_dropout=0.2, motion_noise=0.05, high_noise=0.5, ema=0.998)
+TALKING = Recipe(
+    steps=5000,
+    batch_size=2,
+    learning_rate=6e-4,
+    mouth_weight=20.0,
+    motion_dropout=0.2,
+    motion_noise=0.05,
+    high_noise=0.8,
+    audio_boost=5.0,
+    ema=0.99,
+)
 RECIPES: dict[str, dict[str, Recipe]] = {
     "emo-sd15": {
         "vae": PAPER,
@@ -92,13 +104,18 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 RECIPES["emo-test"] = {stage: replace(recipe, steps=2, batch_size=2) for stage, recipe in RECIPES["emo-tiny"].items()}
 
 
+def _is_audio_layer(name: str) -> bool:
+    """Whether a parameter of this name belongs to the audio layers; the audio encoder itself does not."""
+    return any(part in name for part in ("_audio.", "audio_embedding.", "audio_projection."))
+
+
 def trained_parameters(model: EmoModel, stage: str) -> list[str]:
     """Names of the parameters that a stage trains (paper, section 3.3)."""
 
     def trains(name: str) -> bool:
         part = name.split(".", 1)[0]
         temporal, speed = "motion_modules" in name, "_speed" in name
-        audio = "_audio" in name or "audio_embedding" in name
+        audio = _is_audio_layer(name)
         if stage in ("vae", "audio"):
             return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
         if stage == "image":
@@ -131,10 +148,12 @@ class Trainer:
         model.eval()  # there is no dropout anywhere; conditions are dropped here
         if stage != "speed":  # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        boosted = [p for name, p in model.named_parameters() if name in names and _is_audio_layer(name)]
+        others = [p for name, p in model.named_parameters() if name in names and not _is_audio_layer(name)]
         if stage == "audio":
-            trained += list(self.phoneme_head.parameters())
-        self.optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.01)
+            others += list(self.phoneme_head.parameters())
+        groups = [{"params": others, "boost": 1.0}, {"params": boosted, "boost": recipe.audio_boost}]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=0.01)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
         self.loss_of: Callable[[np.random.Generator], Tensor] = {
@@ -170,7 +189,7 @@ class Trainer:
         warmup = min(1.0, (self.step + 1) / 100)
         decay = 0.55 + 0.45 * math.cos(math.pi * self.step / self.recipe.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * warmup * decay
+            group["lr"] = self.recipe.learning_rate * group["boost"] * warmup * decay
         # A step's data and noise follow from (seed, step, process) alone: a resumed run is an uninterrupted one.
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step * processes + process]))
