@@ -234,7 +234,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "portrait_in_latents": True,
         "speed_channels": 64,
         "prediction_type": "sample",
-        "steps": 10,
+        "steps": 4,
         "guidance_scale": 1.5,
     },
     # The paper's: SD 1.5, AnimateDiff v2, sd-vae-ft-mse and wav2vec2-base-960h.

@@ -78,10 +78,10 @@ TALKING = Recipe(
     steps=5000,
     batch_size=2,
     learning_rate=6e-4,
-    mouth_weight=20.0,
+    mouth_weight=5.0,
     motion_dropout=0.2,
     motion_noise=0.05,
-    high_noise=0.8,
+    high_noise=0.3,
     audio_boost=5.0,
     ema=0.99,
 )
