@@ -108,8 +108,9 @@ class UNet(nn.Module):
     def walk(self, maps: Tensor, embedding: Tensor, visit: Visit) -> Tensor:
         """Run all residual blocks behind ``conv_in``.
 
-        ``maps`` are (b, block_out_channels[0], h, w), time embeddings (b, time_channels). ``visit`` is called behind each residual block that an attention layer or a temporal module may follow, in
-        order. Returns the feature maps (b, block_out_channels[0], h, w) before the output layers.
+        ``maps`` are (b, block_out_channels[0], h, w), ``embedding`` (b, time_channels). ``visit`` is called behind each
+        residual block that an attention layer or a temporal module may follow, in order. Returns the feature maps
+        before the output layers, of the shape of ``maps``.
         """
         skips = [maps]
         for level in self.down_blocks:
