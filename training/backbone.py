@@ -36,8 +36,8 @@ class Backbone(UNet):
         if config.portrait_in_latents:
             self.portrait_in = nn.Conv2d(config.latent_channels, channels, 3, padding=1)
             if config.prediction_type == "sample":  # begin by predicting the portrait itself
-                nn.init.zeros_(self.conv_out.weight)
-                nn.init.zeros_(self.conv_out.bias)
+                for parameter in self.conv_out.parameters():
+                    nn.init.zeros_(parameter)
         if config.audio_in_time_embedding:
             self.audio_embedding = nn.Linear(config.audio_channels, config.time_channels)
             nn.init.zeros_(self.audio_embedding.weight)
