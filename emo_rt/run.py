@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0, 2 for what the user can put right, 130 for Ctrl-C."""
+    """Runs the command line and returns its exit code: 0, 2 for what the user can put right, 130 if it was stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` cleans up as Ctrl-C does
     try:
         print(generate_video(_parser().parse_args(arguments)))
     except EmoError as error:

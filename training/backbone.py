@@ -33,9 +33,10 @@ class Backbone(UNet):
         channels = config.block_out_channels[0]
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, config.latent_channels, 3, padding=1)
-        if config.portrait_in_latents:
+        if config.known_frames_in_latents:
             self.portrait_in = nn.Conv2d(config.latent_channels, channels, 3, padding=1)
-            if config.prediction_type == "sample":  # begin by predicting the portrait itself
+            self.motion_in = nn.Conv2d(config.motion_frames * config.latent_channels, channels, 3, padding=1)
+            if config.prediction_type == "sample":  # begin by predicting no movement at all
                 for parameter in self.conv_out.parameters():
                     nn.init.zeros_(parameter)
         if config.audio_in_time_embedding:
@@ -43,13 +44,21 @@ class Backbone(UNet):
             nn.init.zeros_(self.audio_embedding.weight)
             nn.init.zeros_(self.audio_embedding.bias)
 
-    def reference_conditions(self, reference_features: list[Tensor], reference_latents: Tensor) -> dict[str, Tensor]:
-        """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait, and its latents."""
+    def reference_conditions(self, reference_features: list[Tensor]) -> dict[str, Tensor]:
+        """Keys and values, each (b, hw, c), of the ReferenceNet's features of the portrait."""
         pairs = zip((block.attn2 for block in self._blocks()), reference_features, strict=True)
-        conditions = _named("reference", [key_value(*pair) for pair in pairs])
-        if self.config.portrait_in_latents:
-            conditions["portrait_latents"] = reference_latents
-        return conditions
+        return _named("reference", [key_value(*pair) for pair in pairs])
+
+    def known_frames(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
+        """The latents of the portrait (b, c, h, w) and the motion frames (b, n, c, h, w), if the config wants them.
+
+        Where the motion frames are zeros, before the first clip, the portrait stands for them.
+        """
+        if not self.config.known_frames_in_latents:
+            return {}
+        first_clip = motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) == 0
+        motion = torch.where(first_clip, reference_latents[:, None], motion_latents)
+        return {"portrait_latents": reference_latents, "motion_latents": motion}
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
         """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
@@ -104,13 +113,14 @@ class Backbone(UNet):
         if "face_latents" in conditions:
             latents = latents + conditions["face_latents"][:, None]
         maps = self.conv_in(latents.flatten(0, 1))
-        portrait = conditions.get("portrait_latents")
-        if portrait is not None:
-            maps = (maps.unflatten(0, (batch, frames)) + self.portrait_in(portrait)[:, None]).flatten(0, 1)
+        motion = conditions.get("motion_latents")
+        if motion is not None:
+            known = self.portrait_in(conditions["portrait_latents"]) + self.motion_in(motion.flatten(1, 2))
+            maps = (maps.unflatten(0, (batch, frames)) + known[:, None]).flatten(0, 1)
         maps = self.walk(maps, embedding.flatten(0, 1), visit)
         out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (batch, frames))
-        if portrait is not None and self.config.prediction_type == "sample":
-            out = out + portrait[:, None]
+        if motion is not None and self.config.prediction_type == "sample":
+            out = out + motion[:, -1:]
         return out
 
     def _blocks(self) -> list[BackboneBlock]:

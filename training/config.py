@@ -38,9 +38,10 @@ class EmoConfig:
         audio_channels: width of an audio token (*ours*).
         audio_in_time_embedding: also add the pooled audio tokens of a frame to its time embedding (*ours*; small
             models learn to speak sooner).
-        portrait_in_latents: also give the Backbone the portrait's latents as they are: added behind its first
-            convolution and, where it predicts the sample, to its prediction (*ours*; without SD's weights,
-            reference-attention alone takes long to learn where to look).
+        known_frames_in_latents: also give the Backbone the latents of the portrait and of the motion frames as they
+            are, through convolutions beside its first one. Where it predicts the sample, it predicts the difference
+            from the last motion frame, or from the portrait in a first clip (*ours*; without SD's weights, attention
+            alone takes long to learn where to look).
         speed_centers: c_d, centre of each bucket of head rotation speed, in degrees per frame (*ours*).
         speed_radii: r_d, radius of each bucket, in degrees per frame (*ours*).
         speed_channels: width of a speed token (*ours*).
@@ -69,7 +70,7 @@ class EmoConfig:
     vae_shortcut: bool = False
     audio_channels: int = 768
     audio_in_time_embedding: bool = False
-    portrait_in_latents: bool = False
+    known_frames_in_latents: bool = False
     clip_frames: int = 12
     motion_frames: int = 4
     temporal_positions: int = 32
@@ -198,7 +199,7 @@ SIZES: dict[str, dict[str, Any]] = {
         },
         "audio_channels": 16,
         "audio_in_time_embedding": True,
-        "portrait_in_latents": True,
+        "known_frames_in_latents": True,
         "audio_context": 2,
         "clip_frames": 4,
         "motion_frames": 2,
@@ -231,7 +232,7 @@ SIZES: dict[str, dict[str, Any]] = {
         },
         "audio_channels": 128,
         "audio_in_time_embedding": True,
-        "portrait_in_latents": True,
+        "known_frames_in_latents": True,
         "speed_channels": 64,
         "prediction_type": "sample",
         "steps": 4,

@@ -58,9 +58,12 @@ class EmoModel(nn.Module):
         """Conditions of the portrait's latents (b, c, h, w) and the motion frames' latents (b, n, c, h, w)."""
         batch, motion_frames = motion_latents.shape[:2]
         reference, motion = self.reference_net(torch.cat([reference_latents, motion_latents.flatten(0, 1)]))
-        conditions = self.backbone.reference_conditions([features[:batch] for features in reference], reference_latents)
         shaped = [features[batch:].unflatten(0, (batch, motion_frames)) for features in motion]
-        return conditions | self.backbone.motion_conditions(shaped)
+        return {
+            **self.backbone.reference_conditions([features[:batch] for features in reference]),
+            **self.backbone.motion_conditions(shaped),
+            **self.backbone.known_frames(reference_latents, motion_latents),
+        }
 
     def save(self, directory: Path) -> None:
         """Write a checkpoint, its weights rounded to float16."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emo_rt.audio import clip_window, samples_per_frame, window
 from emo_rt.face import Box, face_region
+from training.config import EmoConfig
 from training.model import EmoModel
 from training.schedule import noise_scheduler
 from training.vae import to_float, to_uint8
@@ -58,7 +59,7 @@ class EmoPipeline:
         head_speed = torch.full((1, config.clip_frames + 2 * config.audio_margin), speed, device=device)
         video: list[np.ndarray] = []
         for clip, first_frame in enumerate(range(0, frames, config.clip_frames)):
-            features = model.audio_encoder(self._voice(waveform, first_frame).to(device))
+            features = model.audio_encoder(voice_window(config, waveform, first_frame)[None].to(device))
             faces = model.portrait_and_motion(reference, motion)
             voiced = model.voice_and_place(features, head_speed, region) | faces
             unvoiced = model.voice_and_place(torch.zeros_like(features), head_speed, region) | faces
@@ -89,14 +90,14 @@ class EmoPipeline:
             latents = self.scheduler.step(prediction, timestep, latents).prev_sample  # type: ignore[union-attr]
         return latents
 
-    def _voice(self, waveform: np.ndarray, first_frame: int) -> Tensor:
-        """The audio encoder's window (1, samples) for the clip that begins at ``first_frame``."""
-        config = self.config
-        start, stop = clip_window(
-            first_frame,
-            clip_frames=config.clip_frames,
-            audio_margin=config.audio_margin,
-            audio_context=config.audio_context,
-            samples_per_frame=samples_per_frame(config.sample_rate, config.frames_per_second),
-        )
-        return torch.from_numpy(window(waveform, start, stop))[None]
+
+def voice_window(config: EmoConfig, waveform: np.ndarray, first_frame: int) -> Tensor:
+    """The audio encoder's window (samples,) of ``waveform`` for the clip of f frames that begins at ``first_frame``."""
+    start, stop = clip_window(
+        first_frame,
+        clip_frames=config.clip_frames,
+        audio_margin=config.audio_margin,
+        audio_context=config.audio_context,
+        samples_per_frame=samples_per_frame(config.sample_rate, config.frames_per_second),
+    )
+    return torch.from_numpy(window(waveform, start, stop))

@@ -55,7 +55,7 @@ class Recipe:
         mouth_weight: weight of the squared error at the mouth (elsewhere 1).
         audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
         motion_dropout: how often a sample has no motion frames, as the first clip of a video.
-        motion_noise: standard deviation of noise on the motion frames, against drift from clip to clip.
+        motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
         high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
         audio_boost: how many times faster than the rest the audio layers learn, which begin from nothing.
         ema: decay of the averaged weights that are kept.
@@ -80,10 +80,10 @@ TALKING = Recipe(
     learning_rate=6e-4,
     mouth_weight=5.0,
     motion_dropout=0.2,
-    motion_noise=0.05,
-    high_noise=0.3,
+    motion_noise=0.15,
+    high_noise=0.5,
     audio_boost=5.0,
-    ema=0.99,
+    ema=0.995,
 )
 RECIPES: dict[str, dict[str, Recipe]] = {
     "emo-sd15": {
@@ -153,7 +153,7 @@ class Trainer:
         if stage == "audio":
             others += list(self.phoneme_head.parameters())
         groups = [{"params": others, "boost": 1.0}, {"params": boosted, "boost": recipe.audio_boost}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
         self.loss_of: Callable[[np.random.Generator], Tensor] = {
@@ -234,8 +234,12 @@ class Trainer:
         size = len(latents)
         if batch.waveform is None or batch.motion_latents is None:
             portrait = batch.reference_latents.to(self.device)
-            conditions = model.backbone.reference_conditions(model.reference_net(portrait)[0], portrait)
-            conditions["face_latents"] = model.face_locator(batch.face_region.to(self.device))
+            no_motion = portrait.new_zeros(size, model.config.motion_frames, *portrait.shape[1:])
+            conditions = {
+                **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
+                **model.backbone.known_frames(portrait, no_motion),
+                "face_latents": model.face_locator(batch.face_region.to(self.device)),
+            }
         else:
             with torch.no_grad():
                 features = model.audio_encoder(batch.waveform.to(self.device))
@@ -245,7 +249,8 @@ class Trainer:
                 features, None if speed is None else speed.to(self.device), batch.face_region.to(self.device)
             )
             motion = batch.motion_latents.to(self.device)
-            motion = motion + recipe.motion_noise * torch.randn_like(motion)
+            deviation = torch.from_numpy(rng.uniform(0, recipe.motion_noise, size)).to(motion)
+            motion = motion + deviation[:, None, None, None, None] * torch.randn_like(motion)
             motion = motion * _kept(rng, size, recipe.motion_dropout).to(motion)[:, None, None, None, None]
             conditions |= model.portrait_and_motion(batch.reference_latents.to(self.device), motion)
         timestep = self._timesteps(rng, size).to(self.device)

@@ -65,8 +65,8 @@ class VAE(nn.Module):
     def channel_weights(self) -> Tensor:
         """How much of the picture each latent channel draws: (c,), mean 1.
 
-        The channels of the shortcut have equal variance but draw anything from the light of a face to the edge of a
-        lash; without a shortcut all weigh the same.
+        The channels of the shortcut draw anything from the light of a face to the edge of a lash; without a shortcut
+        all weigh the same.
         """
         if not hasattr(self, "shortcut_decoder"):
             return torch.ones(self.autoencoder.config["latent_channels"], device=self.autoencoder.device)
@@ -75,7 +75,11 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def fit_shortcut(self, images: Tensor) -> None:
-        """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w), each of variance 1."""
+        """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w).
+
+        A component of standard deviation s is scaled to sqrt(s): with equal variances, noise would drown light and
+        lashes at once, and a denoiser spends itself on what nobody sees; with its own, the lashes hardly take part.
+        """
         factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels
         assert self.shortcut_encoder.bias is not None
         assert self.shortcut_decoder.bias is not None
@@ -84,9 +88,10 @@ class VAE(nn.Module):
         variance, components = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
         deviation, components = variance[-count:].sqrt(), components[:, -count:]
         shape = (count, 3, factor, factor)
-        self.shortcut_encoder.weight.copy_((components / deviation).T.reshape(shape))
-        self.shortcut_encoder.bias.copy_(-(mean @ components) / deviation)
-        self.shortcut_decoder.weight.copy_((components * deviation).T.reshape(shape))
+        divisor = deviation.sqrt()
+        self.shortcut_encoder.weight.copy_((components / divisor).T.reshape(shape))
+        self.shortcut_encoder.bias.copy_(-(mean @ components) / divisor)
+        self.shortcut_decoder.weight.copy_((components * divisor).T.reshape(shape))
         offset = mean.reshape(3, factor, factor)
         self.shortcut_decoder.bias.copy_(offset.mean((1, 2)))
 

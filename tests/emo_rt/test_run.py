@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,12 +82,14 @@ def test_a_given_face_box_needs_no_detection(bundle: Path, voice: Path, tmp_path
     assert run.main(options) == 0
 
 
-def test_ctrl_c_leaves_nothing(
-    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: signal.Signals
 ) -> None:
     def interrupted(*_: object, **__: object):
         yield np.zeros((4, 32, 32, 3), np.uint8)
-        raise KeyboardInterrupt
+        signal.raise_signal(stop)
+        yield np.zeros((4, 32, 32, 3), np.uint8)
 
     monkeypatch.setattr(Cascade, "generate", interrupted)
     assert run.main(command(bundle, portrait, voice, tmp_path / "new" / "out.mp4")) == 130

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_models import Inputs, changed_frames, emo_model, latents
@@ -52,10 +54,30 @@ def test_the_order_of_motion_frames_matters(model: EmoModel, inputs: Inputs) -> 
     assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
 
 
-def test_without_temporal_modules_motion_frames_do_nothing(model: EmoModel, inputs: Inputs) -> None:
+def test_without_temporal_modules_and_known_frames_motion_frames_do_nothing() -> None:
+    model = emo_model(clip_frames=FRAMES, known_frames_in_latents=False)
+    inputs = Inputs(model.config)
     before = predict(model, inputs, temporal=False)
     inputs.motion_latents += 0.5
     assert changed_frames(before, predict(model, inputs, temporal=False)) == []
+
+
+def test_before_the_first_clip_the_portrait_stands_for_the_motion_frames(model: EmoModel) -> None:
+    portrait = latents(model.config, 2)
+    motion = latents(model.config, 2, model.config.motion_frames, seed=1)
+    motion[0] = 0
+    known = model.backbone.known_frames(portrait, motion)
+    assert torch.equal(known["portrait_latents"], portrait)
+    assert torch.equal(known["motion_latents"][0], portrait[:1].expand_as(motion[0]))
+    assert torch.equal(known["motion_latents"][1], motion[1])
+
+
+def test_a_new_model_predicts_that_nothing_moves() -> None:
+    config = replace(EmoConfig.from_name("emo-test"), clip_frames=FRAMES)
+    model = EmoModel(config).eval().requires_grad_(False)
+    inputs = Inputs(model.config)
+    expected = inputs.motion_latents[:, -1:].expand(-1, FRAMES, -1, -1, -1)
+    assert torch.equal(predict(model, inputs), expected)
 
 
 @pytest.mark.parametrize("in_time_embedding", [False, True])

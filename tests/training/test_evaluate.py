@@ -14,9 +14,10 @@ from PIL import Image
 
 from training.config import EmoConfig
 from training.corpus import Clip, make_clip
-from training.evaluate import Video, _lagged, _psnr_table, generate, main, report, sync_signal
+from training.evaluate import Video, _lagged, _psnr_table, generate, main, report
 from training.model import EmoModel
 from training.reader import MouthReader, Reading
+from training.sync_signal import sync_signal
 
 FRAMES = 6
 

@@ -116,9 +116,7 @@ def test_reference_attention_is_sds_cross_attention_to_the_reference_features(co
             block.attn2.register_forward_pre_hook(exchange_text, with_kwargs=True)
     noisy, timestep = latents(config, 2, frames), torch.tensor([900, 100])
     theirs = unet(noisy.flatten(0, 1), timestep.repeat_interleave(frames), text(6)).sample
-    conditions = backbone.reference_conditions(features, noisy[:, 0])
-    conditions.pop("portrait_latents")  # SD has no such thing
-    ours = backbone(noisy, timestep, conditions, temporal=False)
+    ours = backbone(noisy, timestep, backbone.reference_conditions(features), temporal=False)
     assert not queue
     torch.testing.assert_close(ours.flatten(0, 1), theirs, rtol=0, atol=1e-5)
 

@@ -59,15 +59,17 @@ def test_folding_keeps_each_block_of_pixels_together(config: EmoConfig, shortcut
     torch.testing.assert_close(vae.decode(latents * 0.5), expected)
 
 
-def test_a_fitted_shortcut_alone_gives_latents_of_unit_variance_and_the_best_linear_pictures(config: EmoConfig) -> None:
+def test_a_fitted_shortcut_alone_gives_independent_latents_and_the_best_linear_pictures(config: EmoConfig) -> None:
     config = replace(config, vae_shortcut=True)
     vae = VAE(config)
     coarse = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     images = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bicubic")
     vae.fit_shortcut(images)
     latents = vae.shortcut_encoder(images)
-    deviation = latents.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(torch.cov(deviation), torch.eye(config.latent_channels), rtol=0, atol=1e-2)
+    # A component of deviation s is s / sqrt(s) in the latents and drawn with sqrt(s): half its scale on each side.
+    drawn = vae.shortcut_decoder.weight.flatten(1).square().sum(1)
+    torch.testing.assert_close(torch.cov(latents.transpose(0, 1).flatten(1)), torch.diag(drawn), rtol=1e-2, atol=1e-2)
+    assert drawn.max() > 2 * drawn.min()
     error = (vae.shortcut_decoder(latents) - images).square().mean()
     assert error < 0.5 * images.var()
 
