@@ -40,7 +40,8 @@ class Backbone(UNet):
                 for parameter in self.conv_out.parameters():
                     nn.init.zeros_(parameter)
         if config.audio_in_time_embedding:
-            self.audio_embedding = nn.Linear(config.audio_channels, config.time_channels)
+            tokens = 2 * config.audio_margin + 1
+            self.audio_embedding = nn.Linear(tokens * config.audio_channels, config.time_channels)
             nn.init.zeros_(self.audio_embedding.weight)
             nn.init.zeros_(self.audio_embedding.bias)
 
@@ -57,15 +58,15 @@ class Backbone(UNet):
         if not self.config.known_frames_in_latents:
             return {}
         first_clip = motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) == 0
-        motion = torch.where(first_clip, reference_latents[:, None], motion_latents)
-        return {"portrait_latents": reference_latents, "motion_latents": motion}
+        recent = torch.where(first_clip, reference_latents[:, None], motion_latents)
+        return {"portrait_latents": reference_latents, "recent_latents": recent}
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
         """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
         layers = [block.attn_audio for block in self._blocks()]
         conditions = _named("audio", [key_value(layer, audio_tokens) for layer in layers])
         if self.config.audio_in_time_embedding:
-            conditions["audio_embedding"] = self.audio_embedding(audio_tokens.mean(2))  # [b, f, time_channels]
+            conditions["audio_embedding"] = self.audio_embedding(audio_tokens.flatten(2))  # [b, f, time_channels]
         return conditions
 
     def motion_conditions(self, motion_features: list[Tensor]) -> dict[str, Tensor]:
@@ -113,14 +114,14 @@ class Backbone(UNet):
         if "face_latents" in conditions:
             latents = latents + conditions["face_latents"][:, None]
         maps = self.conv_in(latents.flatten(0, 1))
-        motion = conditions.get("motion_latents")
-        if motion is not None:
-            known = self.portrait_in(conditions["portrait_latents"]) + self.motion_in(motion.flatten(1, 2))
+        recent = conditions.get("recent_latents")
+        if recent is not None:
+            known = self.portrait_in(conditions["portrait_latents"]) + self.motion_in(recent.flatten(1, 2))
             maps = (maps.unflatten(0, (batch, frames)) + known[:, None]).flatten(0, 1)
         maps = self.walk(maps, embedding.flatten(0, 1), visit)
         out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (batch, frames))
-        if motion is not None and self.config.prediction_type == "sample":
-            out = out + motion[:, -1:]
+        if recent is not None and self.config.prediction_type == "sample":
+            out = out + recent[:, -1:]
         return out
 
     def _blocks(self) -> list[BackboneBlock]:

@@ -36,7 +36,7 @@ class EmoConfig:
         audio_context: further frames on each side that only the audio encoder sees (*ours*): every clip is encoded
             from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so a voice can be streamed.
         audio_channels: width of an audio token (*ours*).
-        audio_in_time_embedding: also add the pooled audio tokens of a frame to its time embedding (*ours*; small
+        audio_in_time_embedding: also add a linear map of a frame's audio tokens to its time embedding (*ours*; small
             models learn to speak sooner).
         known_frames_in_latents: also give the Backbone the latents of the portrait and of the motion frames as they
             are, through convolutions beside its first one. Where it predicts the sample, it predicts the difference

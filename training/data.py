@@ -18,6 +18,9 @@ from training.config import EmoConfig
 from training.corpus import Clip
 from training.vae import VAE, to_float
 
+#: Windows that one with a still head is chosen from.
+STILL_CHOICES = 8
+
 
 @dataclass
 class Batch:
@@ -101,19 +104,41 @@ class ClipFolder:
         """Single frames, each with another random frame of its clip as the reference (stage 1)."""
         return self._batch(rng, batch, mouth_weight, frames=1, motion_frames=0)
 
-    def videos(self, rng: np.random.Generator, batch: int, mouth_weight: float) -> Batch:
-        """n + f contiguous frames, of which the first n are motion frames (stages 2 and 3)."""
-        return self._batch(rng, batch, mouth_weight, self.config.clip_frames, self.config.motion_frames)
+    def videos(self, rng: np.random.Generator, batch: int, mouth_weight: float, still: float = 0.0) -> Batch:
+        """n + f contiguous frames, of which the first n are motion frames (stages 2 and 3).
+
+        A share ``still`` of them is, of a few random windows, the one where the head moves least.
+        """
+        return self._batch(rng, batch, mouth_weight, self.config.clip_frames, self.config.motion_frames, still)
+
+    def _place(self, rng: np.random.Generator, frames: int, motion_frames: int, still: float) -> tuple[int, int]:
+        """A random clip and the first of ``frames`` frames in it, behind the motion frames."""
+        places = []
+        for _ in range(STILL_CHOICES if rng.random() < still else 1):
+            which = int(rng.integers(len(self.clips)))
+            first = int(rng.integers(motion_frames, len(self.latents[which]) - frames + 1))
+            places.append((which, first))
+
+        def movement(place: tuple[int, int]) -> float:
+            which, first = place
+            return float(self.clips[which].head_speed[first - motion_frames : first + frames].mean())
+
+        return min(places, key=movement)
 
     def _batch(
-        self, rng: np.random.Generator, batch: int, mouth_weight: float, frames: int, motion_frames: int
+        self,
+        rng: np.random.Generator,
+        batch: int,
+        mouth_weight: float,
+        frames: int,
+        motion_frames: int,
+        still: float = 0.0,
     ) -> Batch:
         config = self.config
         latents, references, motions, waveforms, speeds, regions, weights = [], [], [], [], [], [], []
         for _ in range(batch):
-            which = int(rng.integers(len(self.clips)))
+            which, first = self._place(rng, frames, motion_frames, still)
             clip, encoded = self.clips[which], self.latents[which]
-            first = int(rng.integers(motion_frames, len(encoded) - frames + 1))
             latents.append(encoded[first : first + frames].float())
             references.append(encoded[rng.integers(len(encoded))].float())
             motions.append(encoded[first - motion_frames : first].float())

@@ -56,8 +56,8 @@ class Recipe:
         audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
         motion_dropout: how often a sample has no motion frames, as the first clip of a video.
         motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
+        still: share of the windows that are chosen for a still head, where what moves is the mouth.
         high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
-        audio_boost: how many times faster than the rest the audio layers learn, which begin from nothing.
         ema: decay of the averaged weights that are kept.
     """
 
@@ -68,8 +68,8 @@ class Recipe:
     audio_dropout: float = 0.05
     motion_dropout: float = 0.1
     motion_noise: float = 0.0
+    still: float = 0.0
     high_noise: float = 0.0
-    audio_boost: float = 1.0
     ema: float = 0.999
 
 
@@ -78,11 +78,11 @@ TALKING = Recipe(
     steps=5000,
     batch_size=2,
     learning_rate=6e-4,
-    mouth_weight=5.0,
+    mouth_weight=15.0,
     motion_dropout=0.2,
     motion_noise=0.15,
-    high_noise=0.5,
-    audio_boost=5.0,
+    still=0.6,
+    high_noise=0.6,
     ema=0.995,
 )
 RECIPES: dict[str, dict[str, Recipe]] = {
@@ -104,18 +104,13 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 RECIPES["emo-test"] = {stage: replace(recipe, steps=2, batch_size=2) for stage, recipe in RECIPES["emo-tiny"].items()}
 
 
-def _is_audio_layer(name: str) -> bool:
-    """Whether a parameter of this name belongs to the audio layers; the audio encoder itself does not."""
-    return any(part in name for part in ("_audio.", "audio_embedding.", "audio_projection."))
-
-
 def trained_parameters(model: EmoModel, stage: str) -> list[str]:
     """Names of the parameters that a stage trains (paper, section 3.3)."""
 
     def trains(name: str) -> bool:
         part = name.split(".", 1)[0]
         temporal, speed = "motion_modules" in name, "_speed" in name
-        audio = _is_audio_layer(name)
+        audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
         if stage in ("vae", "audio"):
             return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
         if stage == "image":
@@ -148,12 +143,10 @@ class Trainer:
         model.eval()  # there is no dropout anywhere; conditions are dropped here
         if stage != "speed":  # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        boosted = [p for name, p in model.named_parameters() if name in names and _is_audio_layer(name)]
-        others = [p for name, p in model.named_parameters() if name in names and not _is_audio_layer(name)]
+        self.trained = [parameter for name, parameter in model.named_parameters() if name in names]
         if stage == "audio":
-            others += list(self.phoneme_head.parameters())
-        groups = [{"params": others, "boost": 1.0}, {"params": boosted, "boost": recipe.audio_boost}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
+            self.trained += self.phoneme_head.parameters()
+        self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
         self.loss_of: Callable[[np.random.Generator], Tensor] = {
@@ -189,7 +182,7 @@ class Trainer:
         warmup = min(1.0, (self.step + 1) / 100)
         decay = 0.55 + 0.45 * math.cos(math.pi * self.step / self.recipe.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * group["boost"] * warmup * decay
+            group["lr"] = self.recipe.learning_rate * warmup * decay
         # A step's data and noise follow from (seed, step, process) alone: a resumed run is an uninterrupted one.
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step * processes + process]))
@@ -197,13 +190,12 @@ class Trainer:
         loss = self.loss_of(rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         if processes > 1:
-            gradients = [p.grad for p in trained if p.grad is not None]
+            gradients = [p.grad for p in self.trained if p.grad is not None]
             mean = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "mean")
             for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
                 gradient.copy_(part.view(gradient.shape))
-        nn.utils.clip_grad_norm_(trained, 1.0)
+        nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
@@ -228,8 +220,10 @@ class Trainer:
 
     def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
         recipe, model = self.recipe, self.model
-        sample = self.clips.images if self.stage == "image" else self.clips.videos
-        batch = sample(rng, recipe.batch_size, recipe.mouth_weight)
+        if self.stage == "image":
+            batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
+        else:
+            batch = self.clips.videos(rng, recipe.batch_size, recipe.mouth_weight, recipe.still)
         latents = batch.latents.to(self.device)
         size = len(latents)
         if batch.waveform is None or batch.motion_latents is None:

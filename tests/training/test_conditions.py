@@ -68,8 +68,8 @@ def test_before_the_first_clip_the_portrait_stands_for_the_motion_frames(model: 
     motion[0] = 0
     known = model.backbone.known_frames(portrait, motion)
     assert torch.equal(known["portrait_latents"], portrait)
-    assert torch.equal(known["motion_latents"][0], portrait[:1].expand_as(motion[0]))
-    assert torch.equal(known["motion_latents"][1], motion[1])
+    assert torch.equal(known["recent_latents"][0], portrait[:1].expand_as(motion[0]))
+    assert torch.equal(known["recent_latents"][1], motion[1])
 
 
 def test_a_new_model_predicts_that_nothing_moves() -> None:

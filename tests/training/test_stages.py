@@ -147,6 +147,15 @@ def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path)
     assert not any(tensor.any() for tensor in seen)
 
 
+def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    rng = np.random.default_rng(0)
+    moving, still = (data.videos(rng, 64, mouth_weight=1, still=share).head_speed for share in (0.0, 1.0))
+    assert moving is not None
+    assert still is not None
+    assert still.mean() < 0.8 * moving.mean()
+
+
 def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
     make_clip(3, seconds=0.4, resolution=40).save(tmp_path / "3.npz")
     with pytest.raises(ValueError, match=r"3.npz has 40 pixels a side, emo-test 32"):
