@@ -10,6 +10,7 @@ import argparse
 import copy
 import dataclasses
 import json
+import logging
 import shutil
 import sys
 import warnings
@@ -37,6 +38,8 @@ MODELS = Path(__file__).parents[1] / "models"
 def export_graph(graph: graphs.Graph, path: Path) -> None:
     """Write one graph as ONNX with static shapes, its weights beside it where they are large."""
     weights = sum(p.numel() * p.element_size() for p in graph.module.parameters())
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no graph of ours needs
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

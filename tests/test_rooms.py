@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ MAY_IMPORT = {
     "export": {"emo_rt", "training"},
     "benchmarks": {"emo_rt", "training", "export"},
 }
+#: All that the runtime may need from others: never PyTorch.
+RUNTIME_PACKAGES = {"numpy", "onnxruntime", "av", "PIL", "cv2", "tqdm"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -35,6 +38,14 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     for path in files:
         wrong = set(imports(path)) & OURS - MAY_IMPORT[room] - {room}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_the_runtime_needs_few_packages() -> None:
+    files = sorted((ROOT / "emo_rt").rglob("*.py"))
+    assert files
+    for path in files:
+        extra = set(imports(path)) - RUNTIME_PACKAGES - sys.stdlib_module_names - {"emo_rt"}
+        assert not extra, f"{path.relative_to(ROOT)} imports {extra}"
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

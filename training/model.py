@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers.utils.logging
 import torch
+import transformers.utils.logging
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +23,10 @@ from training.face_locator import FaceLocator
 from training.reference_net import ReferenceNet
 from training.speed import SpeedEncoder
 from training.vae import VAE
+
+# Bars of the libraries for each of a checkpoint's parts would stand between those of the work itself.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
 
 
 class EmoModel(nn.Module):
