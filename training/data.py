@@ -34,6 +34,7 @@ class Batch:
         head_speed: (b, f + 2m) in degrees per frame.
         face_region: masks (b, 1, resolution, resolution).
         loss_weight: (b, f, 1, h, w), larger where the mouth is.
+        before: the same of the f frames before these.
     """
 
     latents: Tensor
@@ -43,6 +44,16 @@ class Batch:
     head_speed: Tensor | None
     face_region: Tensor
     loss_weight: Tensor
+    before: Batch | None = None
+
+
+@dataclass
+class _Place:
+    """Where a sample comes from: indices of a clip, of the first frame in it, and of the reference frame."""
+
+    clip: int
+    first: int
+    reference: int
 
 
 class ClipFolder:
@@ -102,45 +113,62 @@ class ClipFolder:
 
     def images(self, rng: np.random.Generator, batch: int, mouth_weight: float) -> Batch:
         """Single frames, each with another random frame of its clip as the reference (stage 1)."""
-        return self._batch(rng, batch, mouth_weight, frames=1, motion_frames=0)
+        places = [self._place(rng, frames=1) for _ in range(batch)]
+        return self._batch(rng, places, mouth_weight, frames=1, motion_frames=0)
 
-    def videos(self, rng: np.random.Generator, batch: int, mouth_weight: float, still: float = 0.0) -> Batch:
-        """n + f contiguous frames, of which the first n are motion frames (stages 2 and 3).
-
-        A share ``still`` of them is, of a few random windows, the one where the head moves least.
-        """
-        return self._batch(rng, batch, mouth_weight, self.config.clip_frames, self.config.motion_frames, still)
-
-    def _place(self, rng: np.random.Generator, frames: int, motion_frames: int, still: float) -> tuple[int, int]:
-        """A random clip and the first of ``frames`` frames in it, behind the motion frames."""
-        places = []
-        for _ in range(STILL_CHOICES if rng.random() < still else 1):
-            which = int(rng.integers(len(self.clips)))
-            first = int(rng.integers(motion_frames, len(self.latents[which]) - frames + 1))
-            places.append((which, first))
-
-        def movement(place: tuple[int, int]) -> float:
-            which, first = place
-            return float(self.clips[which].head_speed[first - motion_frames : first + frames].mean())
-
-        return min(places, key=movement)
-
-    def _batch(
+    def videos(
         self,
         rng: np.random.Generator,
         batch: int,
         mouth_weight: float,
-        frames: int,
-        motion_frames: int,
+        *,
         still: float = 0.0,
+        first_clips: float = 0.0,
+        before: bool = False,
+    ) -> Batch:
+        """n + f contiguous frames, of which the first n are motion frames (stages 2 and 3).
+
+        Args:
+            still: share of the windows where the head moves little: of a few random ones, the stillest.
+            first_clips: share that stands for the first clip of a video: the motion frames are zeros, and the
+                reference is the frame before.
+            before: also give the f frames before these, with the same references.
+        """
+        n, f = self.config.motion_frames, self.config.clip_frames
+        places = []
+        for _ in range(batch):
+            choices = STILL_CHOICES if rng.random() < still else 1
+            drawn = [self._place(rng, f, n + f * before) for _ in range(choices)]
+            places.append(min(drawn, key=lambda place: self._movement(place, f, n)))
+        begins = rng.random(batch) < first_clips
+        for place, begin in zip(places, begins, strict=True):
+            place.reference = place.first - 1 if begin else place.reference
+        videos = self._batch(rng, places, mouth_weight, f, n)
+        assert videos.motion_latents is not None
+        videos.motion_latents[torch.from_numpy(begins)] = 0
+        if before:
+            earlier = [replace(place, first=place.first - f) for place in places]
+            videos.before = self._batch(rng, earlier, mouth_weight, f, n)
+        return videos
+
+    def _place(self, rng: np.random.Generator, frames: int, behind: int = 0) -> _Place:
+        """A random window of ``frames`` frames with as many as ``behind`` before it, and a random reference."""
+        clip = int(rng.integers(len(self.clips)))
+        length = len(self.latents[clip])
+        return _Place(clip, int(rng.integers(behind, length - frames + 1)), int(rng.integers(length)))
+
+    def _movement(self, place: _Place, frames: int, behind: int) -> float:
+        return float(self.clips[place.clip].head_speed[place.first - behind : place.first + frames].mean())
+
+    def _batch(
+        self, rng: np.random.Generator, places: list[_Place], mouth_weight: float, frames: int, motion_frames: int
     ) -> Batch:
         config = self.config
         latents, references, motions, waveforms, speeds, regions, weights = [], [], [], [], [], [], []
-        for _ in range(batch):
-            which, first = self._place(rng, frames, motion_frames, still)
-            clip, encoded = self.clips[which], self.latents[which]
+        for place in places:
+            clip, encoded, first = self.clips[place.clip], self.latents[place.clip], place.first
             latents.append(encoded[first : first + frames].float())
-            references.append(encoded[rng.integers(len(encoded))].float())
+            references.append(encoded[place.reference].float())
             motions.append(encoded[first - motion_frames : first].float())
             waveforms.append(self._waveform(clip, first))
             around = np.arange(first - config.audio_margin, first + frames + config.audio_margin)

@@ -36,7 +36,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from training.config import SIZES, EmoConfig
-from training.data import ClipFolder
+from training.data import Batch, ClipFolder
 from training.model import EmoModel
 from training.schedule import loss_weights, noise_scheduler, training_target
 from training.speech import PHONEME_CLASSES
@@ -54,7 +54,9 @@ class Recipe:
         learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
         mouth_weight: weight of the squared error at the mouth (elsewhere 1).
         audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
-        motion_dropout: how often a sample has no motion frames, as the first clip of a video.
+        first_clips: share of the samples without motion frames, as in the first clip of a video.
+        own_motion: how often the motion frames are not recorded ones but generated, by one step from pure noise:
+            what follows upon a generated clip must not add to its errors.
         motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
         still: share of the windows that are chosen for a still head, where what moves is the mouth.
         high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
@@ -66,7 +68,8 @@ class Recipe:
     learning_rate: float
     mouth_weight: float = 1.0
     audio_dropout: float = 0.05
-    motion_dropout: float = 0.1
+    first_clips: float = 0.1
+    own_motion: float = 0.0
     motion_noise: float = 0.0
     still: float = 0.0
     high_noise: float = 0.0
@@ -79,7 +82,8 @@ TALKING = Recipe(
     batch_size=2,
     learning_rate=6e-4,
     mouth_weight=15.0,
-    motion_dropout=0.2,
+    first_clips=0.2,
+    own_motion=0.5,
     motion_noise=0.15,
     still=0.6,
     high_noise=0.6,
@@ -222,31 +226,23 @@ class Trainer:
         recipe, model = self.recipe, self.model
         if self.stage == "image":
             batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
+            conditions = self._image_conditions(batch)
         else:
-            batch = self.clips.videos(rng, recipe.batch_size, recipe.mouth_weight, recipe.still)
+            batch = self.clips.videos(
+                rng,
+                recipe.batch_size,
+                recipe.mouth_weight,
+                still=recipe.still,
+                first_clips=recipe.first_clips,
+                before=rng.random() < recipe.own_motion,
+            )
+            if batch.before:
+                self._generate_motion(batch)
+            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout)
+            motion_noise = torch.from_numpy(rng.uniform(0, recipe.motion_noise, recipe.batch_size)).float()
+            conditions = self._video_conditions(batch, heard, motion_noise)
         latents = batch.latents.to(self.device)
         size = len(latents)
-        if batch.waveform is None or batch.motion_latents is None:
-            portrait = batch.reference_latents.to(self.device)
-            no_motion = portrait.new_zeros(size, model.config.motion_frames, *portrait.shape[1:])
-            conditions = {
-                **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
-                **model.backbone.known_frames(portrait, no_motion),
-                "face_latents": model.face_locator(batch.face_region.to(self.device)),
-            }
-        else:
-            with torch.no_grad():
-                features = model.audio_encoder(batch.waveform.to(self.device))
-            features = features * _kept(rng, size, recipe.audio_dropout).to(features)[:, None, None]
-            speed = batch.head_speed if self.stage == "speed" else None
-            conditions = model.voice_and_place(
-                features, None if speed is None else speed.to(self.device), batch.face_region.to(self.device)
-            )
-            motion = batch.motion_latents.to(self.device)
-            deviation = torch.from_numpy(rng.uniform(0, recipe.motion_noise, size)).to(motion)
-            motion = motion + deviation[:, None, None, None, None] * torch.randn_like(motion)
-            motion = motion * _kept(rng, size, recipe.motion_dropout).to(motion)[:, None, None, None, None]
-            conditions |= model.portrait_and_motion(batch.reference_latents.to(self.device), motion)
         timestep = self._timesteps(rng, size).to(self.device)
         noise = torch.randn_like(latents)
         noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
@@ -256,6 +252,49 @@ class Trainer:
         error = error * self.model.vae.channel_weights()[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
+
+    def _image_conditions(self, batch: Batch) -> dict[str, Tensor]:
+        model, portrait = self.model, batch.reference_latents.to(self.device)
+        no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
+        return {
+            **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
+            **model.backbone.known_frames(portrait, no_motion),
+            "face_latents": model.face_locator(batch.face_region.to(self.device)),
+        }
+
+    def _video_conditions(self, batch: Batch, heard: Tensor, motion_noise: Tensor) -> dict[str, Tensor]:
+        """``heard`` (b,) says whose voice is heard; ``motion_noise`` (b,) is the deviation on the motion frames."""
+        assert batch.waveform is not None
+        assert batch.head_speed is not None
+        assert batch.motion_latents is not None
+        with torch.no_grad():
+            features = self.model.audio_encoder(batch.waveform.to(self.device))
+        features = features * heard.to(features)[:, None, None]
+        motion = batch.motion_latents.to(self.device)
+        exists = motion.abs().amax((1, 2, 3, 4)) > 0
+        deviation = (motion_noise.to(motion) * exists)[:, None, None, None, None]
+        motion = motion + deviation * torch.randn_like(motion)
+        head_speed = batch.head_speed.to(self.device) if self.stage == "speed" else None
+        return {
+            **self.model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
+            **self.model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
+        }
+
+    @torch.no_grad()
+    def _generate_motion(self, batch: Batch) -> None:
+        """Replace the motion frames of all but first clips by generated ones."""
+        before, motion = batch.before, batch.motion_latents
+        assert before is not None
+        assert motion is not None
+        all_heard, no_noise = torch.ones(len(motion)), torch.zeros(len(motion))
+        conditions = self._video_conditions(before, all_heard, no_noise)
+        latents = torch.randn_like(before.latents, device=self.device)
+        self.scheduler.set_timesteps(1)
+        (timestep,) = self.scheduler.timesteps
+        prediction = self.model.backbone(latents, timestep.to(self.device).expand(len(latents)), conditions)
+        generated = self.scheduler.step(prediction, int(timestep), latents).prev_sample  # type: ignore[union-attr]
+        exists = motion.abs().amax((1, 2, 3, 4), keepdim=True) > 0
+        batch.motion_latents = torch.where(exists, generated[:, -motion.shape[1] :].cpu(), motion)
 
     def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
         steps = int(self.scheduler.config["num_train_timesteps"])
@@ -293,10 +332,6 @@ class Trainer:
         images, _ = self.clips.frames(np.random.default_rng(0), 256)
         unscaled = model.vae.encode(images.to(self.device)) / model.vae.scaling_factor
         return float(1 / unscaled.std())
-
-
-def _kept(rng: np.random.Generator, size: int, dropout: float) -> Tensor:
-    return torch.from_numpy(rng.random(size) >= dropout)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -69,7 +69,7 @@ def idle(stage: str, name: str) -> bool:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_step_changes_all_that_trains_and_nothing_else(stage: str, clips: Path, tmp_path: Path) -> None:
-    run = trainer(stage, clips, tmp_path, replace(RECIPES["emo-test"][stage], audio_dropout=0, motion_dropout=0))
+    run = trainer(stage, clips, tmp_path, replace(RECIPES["emo-test"][stage], audio_dropout=0, first_clips=0))
     before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     run._train_step()
     trained = set(trained_parameters(run.model, stage))
@@ -129,7 +129,9 @@ def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: P
 
 
 def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path) -> None:
-    run = trainer("video", clips, tmp_path, replace(RECIPES["emo-test"]["video"], audio_dropout=1, motion_dropout=1))
+    run = trainer(
+        "video", clips, tmp_path, replace(RECIPES["emo-test"]["video"], audio_dropout=1, first_clips=1, own_motion=0)
+    )
     seen = []
     voice_and_place, portrait_and_motion = run.model.voice_and_place, run.model.portrait_and_motion
 
@@ -145,6 +147,39 @@ def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path)
     run._train_step()
     assert len(seen) == 2
     assert not any(tensor.any() for tensor in seen)
+
+
+def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_clip(
+    clips: Path, tmp_path: Path
+) -> None:
+    run = trainer("video", clips, tmp_path)
+    batch = run.clips.videos(np.random.default_rng(0), 32, mouth_weight=1, first_clips=0.5, before=True)
+    assert batch.motion_latents is not None
+    recorded = batch.motion_latents.clone()
+    run._generate_motion(batch)
+    assert batch.motion_latents.shape == recorded.shape
+    first = recorded.flatten(1).abs().amax(1) == 0
+    assert 0 < first.sum() < 32
+    assert torch.equal(batch.motion_latents[first], recorded[first])
+    assert all(not torch.equal(*pair) for pair in zip(batch.motion_latents[~first], recorded[~first], strict=True))
+
+
+def test_the_frames_before_a_window_end_where_its_motion_frames_do(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    batch = data.videos(np.random.default_rng(0), 8, mouth_weight=1, before=True)
+    assert batch.before is not None
+    assert batch.motion_latents is not None
+    assert torch.equal(batch.before.latents[:, -data.config.motion_frames :], batch.motion_latents)
+    assert torch.equal(batch.before.reference_latents, batch.reference_latents)
+
+
+def test_the_reference_of_a_first_clip_is_the_frame_before(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    batch = data.videos(np.random.default_rng(0), 8, mouth_weight=1, first_clips=1)
+    for reference, latents in zip(batch.reference_latents, batch.latents, strict=True):
+        (clip,) = (c for c in data.latents if (c.float() == latents[0]).flatten(1).all(1).any())
+        index = int((clip.float() == latents[0]).flatten(1).all(1).nonzero()[0])
+        assert torch.equal(reference, clip[index - 1].float())
 
 
 def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
