@@ -1,11 +1,12 @@
 """Train one stage: ``python -m training.train --stage video --init runs/image --data data/speakers --out runs/video``.
 
-The paper's three stages (section 3.3) and the two networks that it takes ready-made:
+The paper's three stages (section 3.3), and those of the two networks that it takes ready-made:
 
 ======  ============================================================  ====================================
 stage   what it learns                                                what trains
 ======  ============================================================  ====================================
 vae     pictures to latents and back                                  the VAE
+decoder latents to pictures; the latents stay as they are             the VAE's decoder
 audio   the phonemes of the voice                                     the wav2vec 2.0 encoder
 image   one frame from another of the same clip                       Backbone (no time, no voice),
                                                                       ReferenceNet, Face Locator
@@ -41,7 +42,7 @@ from training.model import EmoModel
 from training.schedule import loss_weights, noise_scheduler, training_target
 from training.speech import PHONEME_CLASSES
 
-STAGES = ("vae", "audio", "image", "video", "speed")
+STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,18 @@ TALKING = Recipe(
     steps=5000,
     batch_size=2,
     learning_rate=6e-4,
-    mouth_weight=15.0,
+    mouth_weight=8.0,
     first_clips=0.2,
-    own_motion=0.5,
+    own_motion=0.7,
     motion_noise=0.15,
     still=0.6,
-    high_noise=0.6,
+    high_noise=0.5,
     ema=0.995,
 )
 RECIPES: dict[str, dict[str, Recipe]] = {
     "emo-sd15": {
         "vae": PAPER,
+        "decoder": PAPER,
         "audio": PAPER,
         "image": replace(PAPER, batch_size=48),
         "video": PAPER,
@@ -99,6 +101,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "emo-tiny": {
         "vae": Recipe(5000, 8, 1.5e-3, mouth_weight=4.0, ema=0.995),
+        "decoder": Recipe(2000, 8, 1e-3, mouth_weight=4.0, ema=0.995),
         "audio": Recipe(3000, 32, 2e-3, ema=0.995),
         "image": Recipe(2000, 12, 1e-3, mouth_weight=3.0, high_noise=0.5),
         "video": TALKING,
@@ -117,6 +120,8 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
         audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
         if stage in ("vae", "audio"):
             return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
+        if stage == "decoder":
+            return name.startswith(("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_dec"))
         if stage == "image":
             return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
         if stage == "video":
@@ -133,7 +138,7 @@ class Trainer:
         self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
         self.device = next(model.parameters()).device
         self.accelerator = Accelerator(cpu=self.device.type == "cpu")
-        encoded = stage not in ("vae", "audio")
+        encoded = stage not in ("vae", "decoder", "audio")
         self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(seed), 256)
@@ -155,6 +160,7 @@ class Trainer:
         self.step = 0
         self.loss_of: Callable[[np.random.Generator], Tensor] = {
             "vae": self._vae_loss,
+            "decoder": self._vae_loss,
             "audio": self._audio_loss,
         }.get(stage, self._diffusion_loss)
 

@@ -33,7 +33,7 @@ def parts(stage: str) -> set[str]:
 
 
 def test_each_stage_trains_the_parts_that_the_paper_says() -> None:
-    assert parts("vae") == {"vae"}
+    assert parts("vae") == parts("decoder") == {"vae"}
     assert parts("audio") == {"audio_encoder"}
     assert parts("image") == {"backbone", "reference_net", "face_locator"}
     assert parts("video") == {"backbone", "reference_net", "face_locator", "audio_projection"}
@@ -47,6 +47,15 @@ def test_the_image_stage_knows_neither_time_nor_voice() -> None:
     backbone = {name for name, _ in emo_model().named_parameters() if name.startswith("backbone.")}
     assert {name for name in backbone if "_speed" not in name} == video & backbone
     assert all("motion_modules" in name or "_audio" in name or "audio_embedding" in name for name in added)
+
+
+def test_the_decoder_stage_leaves_the_latents_as_they_are(clips: Path, tmp_path: Path) -> None:
+    run = trainer("decoder", clips, tmp_path / "decoder", RECIPES["emo-test"]["decoder"])
+    images, _ = run.clips.frames(np.random.default_rng(5), 4)
+    latents, pictures = run.model.vae.encode(images), run.model.vae.decode(run.model.vae.encode(images))
+    run.run(save_every=10)
+    assert torch.equal(run.model.vae.encode(images), latents)
+    assert not torch.equal(run.model.vae.decode(latents), pictures)
 
 
 def test_the_speed_stage_trains_temporal_modules_and_speed_layers_only() -> None:
