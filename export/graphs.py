@@ -84,7 +84,8 @@ class ReferenceNetGraph(nn.Module):
 
     def forward(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
         dtype = self.model.backbone.conv_in.weight.dtype
-        return self.model.portrait_and_motion(reference_latents.to(dtype), motion_latents[None].to(dtype))
+        portrait, motion = reference_latents.to(dtype), motion_latents[None].to(dtype)
+        return self.model.portrait_and_motion(portrait, motion, self.model.config.portrait_pull)
 
 
 class BackboneGraph(nn.Module):

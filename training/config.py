@@ -35,6 +35,8 @@ class EmoConfig:
         audio_margin: m, audio frames on each side of a frame that it attends to (paper: 2).
         audio_context: further frames on each side that only the audio encoder sees (*ours*): every clip is encoded
             from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so a voice can be streamed.
+        portrait_pull: how far motion frames are drawn towards the portrait at each clip, 1 is all the way (*ours*: the
+            errors of a small model would grow from clip to clip; a head that turns far is dimmed by it).
         audio_channels: width of an audio token (*ours*).
         audio_in_time_embedding: also add a linear map of a frame's audio tokens to its time embedding (*ours*; small
             models learn to speak sooner).
@@ -80,6 +82,7 @@ class EmoConfig:
     audio_context: int = 8
     speed_centers: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
     speed_radii: tuple[float, ...] = (0.125, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0, 1.0)
+    portrait_pull: float = 0.0
     speed_channels: int = 256
     prediction_type: str = "v_prediction"
     beta_start: float = 0.00085
@@ -200,6 +203,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "audio_channels": 16,
         "audio_in_time_embedding": True,
         "known_frames_in_latents": True,
+        "portrait_pull": 0.3,
         "audio_context": 2,
         "clip_frames": 4,
         "motion_frames": 2,
@@ -233,10 +237,11 @@ SIZES: dict[str, dict[str, Any]] = {
         "audio_channels": 128,
         "audio_in_time_embedding": True,
         "known_frames_in_latents": True,
+        "portrait_pull": 0.3,
         "speed_channels": 64,
         "prediction_type": "sample",
         "steps": 4,
-        "guidance_scale": 1.5,
+        "guidance_scale": 2.0,
     },
     # The paper's: SD 1.5, AnimateDiff v2, sd-vae-ft-mse and wav2vec2-base-960h.
     "emo-sd15": {

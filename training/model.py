@@ -60,9 +60,20 @@ class EmoModel(nn.Module):
             conditions |= self.backbone.speed_conditions(self.speed_encoder(head_speed))
         return conditions
 
-    def portrait_and_motion(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
-        """Conditions of the portrait's latents (b, c, h, w) and the motion frames' latents (b, n, c, h, w)."""
+    def portrait_and_motion(
+        self, reference_latents: Tensor, motion_latents: Tensor, portrait_pull: float = 0.0
+    ) -> dict[str, Tensor]:
+        """Conditions of the portrait and the motion frames.
+
+        Args:
+            reference_latents: of the portrait (b, c, h, w).
+            motion_latents: of the motion frames (b, n, c, h, w); zeros before the first clip.
+            portrait_pull: as in ``EmoConfig``; training, whose motion frames are given, leaves it at 0.
+        """
         batch, motion_frames = motion_latents.shape[:2]
+        exists = motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) > 0
+        pulled = motion_latents + portrait_pull * (reference_latents[:, None] - motion_latents)
+        motion_latents = torch.where(exists, pulled, motion_latents)
         reference, motion = self.reference_net(torch.cat([reference_latents, motion_latents.flatten(0, 1)]))
         shaped = [features[batch:].unflatten(0, (batch, motion_frames)) for features in motion]
         return {

@@ -60,7 +60,7 @@ class EmoPipeline:
         video: list[np.ndarray] = []
         for clip, first_frame in enumerate(range(0, frames, config.clip_frames)):
             features = model.audio_encoder(voice_window(config, waveform, first_frame)[None].to(device))
-            faces = model.portrait_and_motion(reference, motion)
+            faces = model.portrait_and_motion(reference, motion, config.portrait_pull)
             voiced = model.voice_and_place(features, head_speed, region) | faces
             unvoiced = model.voice_and_place(torch.zeros_like(features), head_speed, region) | faces
             philox = np.random.Philox(key=np.array([seed, clip], np.uint64))

@@ -72,6 +72,15 @@ def test_before_the_first_clip_the_portrait_stands_for_the_motion_frames(model: 
     assert torch.equal(known["recent_latents"][1], motion[1])
 
 
+def test_motion_frames_can_be_drawn_towards_the_portrait(model: EmoModel) -> None:
+    portrait = latents(model.config, 2)
+    motion = latents(model.config, 2, model.config.motion_frames, seed=1)
+    motion[0] = 0
+    pulled = model.portrait_and_motion(portrait, motion, portrait_pull=0.25)["recent_latents"]
+    assert torch.equal(pulled[0], portrait[:1].expand_as(motion[0]))
+    torch.testing.assert_close(pulled[1], 0.75 * motion[1] + 0.25 * portrait[1])
+
+
 def test_a_new_model_predicts_that_nothing_moves() -> None:
     config = replace(EmoConfig.from_name("emo-test"), clip_frames=FRAMES)
     model = EmoModel(config).eval().requires_grad_(False)
