@@ -79,7 +79,7 @@ def test_sd15_goes_into_backbone_and_reference_net(config: EmoConfig, directorie
         elif key.kind == Kind.INITIALISED:
             assert torch.equal(state[key.name], theirs[own.replace("attn2", "attn1")]), key
         elif key.kind == Kind.NEW:
-            assert any(part in own for part in ("_audio", "audio_embedding", "portrait_in"))
+            assert any(part in own for part in ("_audio", "audio_embedding", "portrait_in", "motion_in"))
             assert torch.equal(state[key.name], before[key.name]), key
     assert not [key for key in report if key.kind == Kind.MISMATCHED]
 

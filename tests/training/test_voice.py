@@ -85,9 +85,10 @@ def test_the_first_clips_motion_frames_are_zeros_and_the_next_ones_its_last_late
     pipeline = EmoPipeline(model)
     portrait_and_motion, denoise = model.portrait_and_motion, pipeline.denoise
 
-    def note_motion(reference: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    def note_motion(reference: Tensor, latents: Tensor, portrait_pull: float) -> dict[str, Tensor]:
         motion.append(latents)
-        return portrait_and_motion(reference, latents)
+        assert portrait_pull == config.portrait_pull
+        return portrait_and_motion(reference, latents, portrait_pull)
 
     def note_clip(*arguments: Tensor) -> Tensor:
         clips.append(denoise(*arguments))
