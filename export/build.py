@@ -7,7 +7,6 @@ whole video against PyTorch, and puts the comparison into ``validation.json``. T
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import logging
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from emo_rt.bundle import MANIFEST_NAME, Graph, Manifest, NoiseSchedule, RuntimeConfig, TensorSpec, file_sha256
 from emo_rt.errors import EmoError
 from export import graphs
+from export.float16 import to_float16
 from export.storage import compact
 from export.validate import report, validate
 from training.config import EmoConfig
@@ -32,14 +32,14 @@ from training.schedule import noise_scheduler
 OPSET = 20
 #: ONNX's own limit is 2 GiB for a file; larger graphs keep their weights beside them.
 EXTERNAL_DATA_BYTES = 1 << 30
+for _library in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no graph of ours needs
+    logging.getLogger(_library).setLevel(logging.ERROR)
 MODELS = Path(__file__).parents[1] / "models"
 
 
 def export_graph(graph: graphs.Graph, path: Path) -> None:
     """Write one graph as ONNX with static shapes, its weights beside it where they are large."""
     weights = sum(p.numel() * p.element_size() for p in graph.module.parameters())
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no graph of ours needs
-        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -99,7 +99,7 @@ def build(model: EmoModel, precision: str, directory: Path, check: bool = True) 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        exported = copy.deepcopy(model).half() if precision == "fp16" else model
+        exported = to_float16(model) if precision == "fp16" else model
         described = {}
         for name, graph in tqdm(graphs.graphs(exported).items(), desc="exporting", unit="graph"):
             path = partial / f"{name}.onnx"

@@ -57,8 +57,7 @@ class Backbone(UNet):
         """
         if not self.config.known_frames_in_latents:
             return {}
-        first_clip = motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) == 0
-        recent = torch.where(first_clip, reference_latents[:, None], motion_latents)
+        recent = torch.where(has_motion(motion_latents), motion_latents, reference_latents[:, None])
         return {"portrait_latents": reference_latents, "recent_latents": recent}
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
@@ -126,6 +125,11 @@ class Backbone(UNet):
 
     def _blocks(self) -> list[BackboneBlock]:
         return [layer.block for layer in self.attention_layers()]  # type: ignore[misc]
+
+
+def has_motion(motion_latents: Tensor) -> Tensor:
+    """Whether there are motion frames (b, n, c, h, w), as (b, 1, 1, 1, 1): before the first clip they are zeros."""
+    return motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) > 0
 
 
 def _named(kind: str, pairs: list[KeyValue]) -> dict[str, Tensor]:

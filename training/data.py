@@ -215,9 +215,11 @@ def _mask(box: np.ndarray, resolution: int, margin: float) -> Tensor:
 
 
 def _fingerprint(vae: VAE) -> str:
-    digest = hashlib.sha256()
-    for tensor in vae.state_dict().values():
-        digest.update((tensor.detach().float().cpu() + 0.0).numpy().tobytes())  # -0.0 and 0.0 are the same weight
+    """Of all that latents depend on: the decoder may change."""
+    digest = hashlib.sha256(str(vae.scaling_factor).encode())
+    for name, tensor in vae.state_dict().items():
+        if not any(part in name for part in ("decoder.", "post_quant_conv.")):
+            digest.update((tensor.detach().float().cpu() + 0.0).numpy().tobytes())  # -0.0 and 0.0 are the same weight
     return digest.hexdigest()[:12]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Model
 
 from training.audio import AudioEncoder, AudioProjection
-from training.backbone import Backbone
+from training.backbone import Backbone, has_motion
 from training.config import EmoConfig
 from training.face_locator import FaceLocator
 from training.reference_net import ReferenceNet
@@ -71,9 +71,8 @@ class EmoModel(nn.Module):
             portrait_pull: as in ``EmoConfig``; training, whose motion frames are given, leaves it at 0.
         """
         batch, motion_frames = motion_latents.shape[:2]
-        exists = motion_latents.abs().amax((1, 2, 3, 4), keepdim=True) > 0
         pulled = motion_latents + portrait_pull * (reference_latents[:, None] - motion_latents)
-        motion_latents = torch.where(exists, pulled, motion_latents)
+        motion_latents = torch.where(has_motion(motion_latents), pulled, motion_latents)
         reference, motion = self.reference_net(torch.cat([reference_latents, motion_latents.flatten(0, 1)]))
         shaped = [features[batch:].unflatten(0, (batch, motion_frames)) for features in motion]
         return {

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.backbone import has_motion
 from training.config import SIZES, EmoConfig
 from training.data import Batch, ClipFolder
 from training.model import EmoModel
@@ -55,7 +56,7 @@ class Recipe:
         learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
         mouth_weight: weight of the squared error at the mouth (elsewhere 1).
         audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
-        first_clips: share of the samples without motion frames, as in the first clip of a video.
+        first_clips: share of the samples without motion frames, whose reference is the frame before: so a video begins.
         own_motion: how often the motion frames are not recorded ones but generated, by one step from pure noise:
             what follows upon a generated clip must not add to its errors.
         motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
@@ -121,7 +122,9 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
         if stage in ("vae", "audio"):
             return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
         if stage == "decoder":
-            return name.startswith(("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_dec"))
+            return name.startswith(
+                ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")
+            )
         if stage == "image":
             return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
         if stage == "video":
@@ -277,8 +280,7 @@ class Trainer:
             features = self.model.audio_encoder(batch.waveform.to(self.device))
         features = features * heard.to(features)[:, None, None]
         motion = batch.motion_latents.to(self.device)
-        exists = motion.abs().amax((1, 2, 3, 4)) > 0
-        deviation = (motion_noise.to(motion) * exists)[:, None, None, None, None]
+        deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
         motion = motion + deviation * torch.randn_like(motion)
         head_speed = batch.head_speed.to(self.device) if self.stage == "speed" else None
         return {
@@ -288,10 +290,7 @@ class Trainer:
 
     @torch.no_grad()
     def _generate_motion(self, batch: Batch) -> None:
-        """Replace the motion frames of all but first clips by generated ones, their errors magnified up to three times.
-
-        So large do they grow over many clips, and to generate one costs as little as it does for the first.
-        """
+        """Replace the motion frames of all but first clips by generated ones."""
         before, motion = batch.before, batch.motion_latents
         assert before is not None
         assert motion is not None
@@ -302,10 +301,7 @@ class Trainer:
         (timestep,) = self.scheduler.timesteps
         prediction = self.model.backbone(latents, timestep.to(self.device).expand(len(latents)), conditions)
         generated = self.scheduler.step(prediction, int(timestep), latents).prev_sample  # type: ignore[union-attr]
-        exists = motion.abs().amax((1, 2, 3, 4), keepdim=True) > 0
-        magnified = 1 + 2 * torch.rand(len(motion), 1, 1, 1, 1)
-        error = generated[:, -motion.shape[1] :].cpu() - motion
-        batch.motion_latents = motion + exists * magnified * error
+        batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
 
     def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
         steps = int(self.scheduler.config["num_train_timesteps"])

@@ -133,11 +133,11 @@ class UNet(nn.Module):
 
     def attention_layers(self) -> list[SpatialTransformer]:
         """All spatial attention layers in the order of :meth:`walk`."""
-        return [layer for level in self._levels() for layer in level.attentions]  # type: ignore[misc]
+        return [layer for level in self.levels() for layer in level.attentions]  # type: ignore[misc]
 
     def temporal_modules(self) -> list[TemporalModule]:
         """All temporal modules in the order of :meth:`walk`."""
-        return [layer for level in self._levels() for layer in level.motion_modules]  # type: ignore[misc]
+        return [layer for level in self.levels() for layer in level.motion_modules]  # type: ignore[misc]
 
-    def _levels(self) -> list[Level]:
+    def levels(self) -> list[Level]:
         return [*self.down_blocks, self.mid_block, *self.up_blocks]
