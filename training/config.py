@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+#: The named sizes: one readable file each, with the model and how its stages train.
+CONFIGS = Path(__file__).parent / "configs"
 
 
 @dataclass(frozen=True)
@@ -142,23 +146,29 @@ class EmoConfig:
         return 4 * self.block_out_channels[0]
 
     @classmethod
-    def from_name(cls, name: str) -> EmoConfig:
-        """One of the named sizes. Raises ``ValueError`` for any other name."""
-        if name not in SIZES:
-            raise ValueError(f"no size is called {name!r}: there are {', '.join(SIZES)}")
-        return cls(name=name, **SIZES[name])
+    def from_name(cls, name: str | Path) -> EmoConfig:
+        """The model of a config, by its name or its file. Raises ``ValueError`` that names what is wrong."""
+        path, content = read_config_file(name)
+        return cls._of({"name": path.stem} | content.get("model", {}), path)
 
     @classmethod
     def load(cls, path: Path) -> EmoConfig:
         """Read a JSON file. Raises ``ValueError`` that names an unknown or missing key."""
-        values = json.loads(Path(path).read_text())
+        try:
+            values = json.loads(Path(path).read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from None
+        return cls._of(values, path)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any], path: Path) -> EmoConfig:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"{path}: unknown key {', '.join(sorted(unknown))}")
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         try:
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 
     def save(self, path: Path) -> None:
@@ -166,94 +176,21 @@ class EmoConfig:
         Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
-def _vae(*channels: int, latent_channels: int, layers: int, groups: int) -> dict[str, Any]:
-    return {
-        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
-        "up_block_types": ["UpDecoderBlock2D"] * len(channels),
-        "block_out_channels": list(channels),
-        "layers_per_block": layers,
-        "latent_channels": latent_channels,
-        "norm_num_groups": groups,
-    }
+def config_names() -> list[str]:
+    """The named sizes."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
-SIZES: dict[str, dict[str, Any]] = {
-    # Milliseconds: what the tests run on.
-    "emo-test": {
-        "resolution": 32,
-        "block_out_channels": (16, 32),
-        "attention_levels": (True, False),
-        "layers_per_block": 1,
-        "attention_heads": 2,
-        "temporal_heads": 2,
-        "norm_groups": 8,
-        "latent_channels": 4,
-        "vae": _vae(8, 16, latent_channels=4, layers=1, groups=4),
-        "vae_patch": 2,
-        "vae_shortcut": True,
-        "wav2vec2": {
-            "hidden_size": 16,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "conv_dim": [16] * 7,
-            "num_conv_pos_embeddings": 8,
-            "num_conv_pos_embedding_groups": 2,
-        },
-        "audio_channels": 16,
-        "audio_in_time_embedding": True,
-        "known_frames_in_latents": True,
-        "portrait_pull": 0.3,
-        "audio_context": 2,
-        "clip_frames": 4,
-        "motion_frames": 2,
-        "speed_channels": 8,
-        "prediction_type": "sample",
-        "steps": 4,
-        "guidance_scale": 2.0,
-    },
-    # Bundled: trained on generated speakers, fast on two CPU cores.
-    "emo-tiny": {
-        "resolution": 128,
-        "block_out_channels": (48, 96, 96),
-        "attention_levels": (True, True, False),
-        "layers_per_block": 1,
-        "attention_heads": 4,
-        "temporal_heads": 4,
-        "norm_groups": 16,
-        "latent_channels": 16,
-        "vae": _vae(64, 96, latent_channels=16, layers=1, groups=16),
-        "vae_patch": 4,
-        "vae_shortcut": True,
-        "wav2vec2": {
-            "hidden_size": 96,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "intermediate_size": 256,
-            "conv_dim": [48, 64, 64, 64, 64, 64, 64],
-            "num_conv_pos_embeddings": 16,
-            "num_conv_pos_embedding_groups": 4,
-        },
-        "audio_channels": 128,
-        "audio_in_time_embedding": True,
-        "known_frames_in_latents": True,
-        "portrait_pull": 0.3,
-        "speed_channels": 64,
-        "prediction_type": "sample",
-        "steps": 4,
-        "guidance_scale": 2.0,
-    },
-    # The paper's: SD 1.5, AnimateDiff v2, sd-vae-ft-mse and wav2vec2-base-960h.
-    "emo-sd15": {
-        "resolution": 512,
-        "block_out_channels": (320, 640, 1280, 1280),
-        "attention_levels": (True, True, True, False),
-        "layers_per_block": 2,
-        "attention_heads": 8,
-        "temporal_heads": 8,
-        "norm_groups": 32,
-        "latent_channels": 4,
-        "vae": _vae(128, 256, 512, 512, latent_channels=4, layers=2, groups=32),
-        "wav2vec2": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-    },
-}
+def read_config_file(name: str | Path) -> tuple[Path, dict[str, Any]]:
+    """A config's file and content, by its name or as a path that ends in ``.toml``.
+
+    Raises ``ValueError`` if there is none, or it is broken.
+    """
+    path = Path(name) if str(name).endswith(".toml") else CONFIGS / f"{name}.toml"
+    try:
+        return path, tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(config_names())
+        raise ValueError(f"no config is called {str(name)!r}: there are {known}, or give a .toml file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None

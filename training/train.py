@@ -14,102 +14,41 @@ video   n + f contiguous frames from the voice                        the same, 
 speed   head rotation speed                                           temporal modules and speed layers only
 ======  ============================================================  ====================================
 
+How long, how fast and on what a stage trains is in ``training/configs/*.toml``, with the shape of the model; a file of
+your own goes to ``--config``. A killed run goes on where it was last saved when the same command is given again.
+``tensorboard --logdir runs`` shows losses and pictures.
+
 Several processes or GPUs: ``accelerate launch --num_processes 2 -m training.train ...``; each adds a batch to a step.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from training.backbone import has_motion
-from training.config import SIZES, EmoConfig
+from training.config import EmoConfig, config_names
 from training.data import Batch, ClipFolder
+from training.log import TrainingLog
 from training.model import EmoModel
+from training.recipe import STAGES, Recipe
+from training.samples import diffusion_grid, reconstruction_grid
 from training.schedule import loss_weights, noise_scheduler, training_target
 from training.speech import PHONEME_CLASSES
-
-STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a stage trains. The paper gives batch size 48 and 4 and learning rate 1e-5; all else is ours.
-
-    Attributes:
-        steps: optimizer steps.
-        batch_size: pictures, sound windows or clips per step.
-        learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
-        mouth_weight: weight of the squared error at the mouth (elsewhere 1).
-        audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
-        first_clips: share of the samples without motion frames, whose reference is the frame before: so a video begins.
-        own_motion: how often the motion frames are not recorded ones but generated, by one step from pure noise:
-            what follows upon a generated clip must not add to its errors.
-        motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
-        still: share of the windows that are chosen for a still head, where what moves is the mouth.
-        high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
-        ema: decay of the averaged weights that are kept.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    mouth_weight: float = 1.0
-    audio_dropout: float = 0.05
-    first_clips: float = 0.1
-    own_motion: float = 0.0
-    motion_noise: float = 0.0
-    still: float = 0.0
-    high_noise: float = 0.0
-    ema: float = 0.999
-
-
-PAPER = Recipe(steps=30_000, batch_size=4, learning_rate=1e-5)
-TALKING = Recipe(
-    steps=5000,
-    batch_size=2,
-    learning_rate=6e-4,
-    mouth_weight=8.0,
-    first_clips=0.2,
-    own_motion=0.7,
-    motion_noise=0.15,
-    still=0.6,
-    high_noise=0.5,
-    ema=0.995,
-)
-RECIPES: dict[str, dict[str, Recipe]] = {
-    "emo-sd15": {
-        "vae": PAPER,
-        "decoder": PAPER,
-        "audio": PAPER,
-        "image": replace(PAPER, batch_size=48),
-        "video": PAPER,
-        "speed": PAPER,
-    },
-    "emo-tiny": {
-        "vae": Recipe(5000, 8, 1.5e-3, mouth_weight=4.0, ema=0.995),
-        "decoder": Recipe(2000, 8, 1e-3, mouth_weight=4.0, ema=0.995),
-        "audio": Recipe(3000, 32, 2e-3, ema=0.995),
-        "image": Recipe(2000, 12, 1e-3, mouth_weight=3.0, high_noise=0.5),
-        "video": TALKING,
-        "speed": replace(TALKING, steps=500, learning_rate=3e-4),
-    },
-}
-RECIPES["emo-test"] = {stage: replace(recipe, steps=2, batch_size=2) for stage, recipe in RECIPES["emo-tiny"].items()}
 
 
 def trained_parameters(model: EmoModel, stage: str) -> list[str]:
@@ -135,12 +74,24 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
 
 
 class Trainer:
-    """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly."""
+    """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly.
 
-    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, data: Path, out: Path, seed: int) -> None:
+    ``out`` also gets ``log.jsonl`` (step, loss, frames per second) and TensorBoard's files.
+    """
+
+    def __init__(
+        self,
+        model: EmoModel,
+        stage: str,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        seed: int,
+        mixed_precision: str = "no",
+    ) -> None:
         self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
         self.device = next(model.parameters()).device
-        self.accelerator = Accelerator(cpu=self.device.type == "cpu")
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed_precision)
         encoded = stage not in ("vae", "decoder", "audio")
         self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
         if stage == "vae" and model.config.vae_shortcut:
@@ -168,51 +119,68 @@ class Trainer:
         }.get(stage, self._diffusion_loss)
 
     def run(self, save_every: int) -> None:
-        """Train until the recipe's last step; save now and then, and at the end. The first process saves and logs."""
+        """Train until the recipe's last step; save now and then, and at the end. The first process saves and logs.
+
+        Raises ``OSError`` if the end cannot be saved; before the end, training goes on without.
+        """
         first = self.accelerator.is_main_process
         self.out.mkdir(parents=True, exist_ok=True)
         if (self.out / "state.pt").exists():
             self._resume()
-        progress = tqdm(total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", disable=not first)
-        recent: list[float] = []
-        started = time.monotonic()
-        with (self.out / "log.jsonl" if first else Path(os.devnull)).open("a") as log:
+        log = TrainingLog(self.out, self.step) if first else None
+        losses: list[float] = []
+        since = time.monotonic()
+        with tqdm(
+            total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", disable=not first
+        ) as progress:
             while self.step < self.recipe.steps:
-                recent.append(self._train_step())
+                losses.append(self._train_step())
                 progress.update()
-                if self.step % 20 == 0:
-                    mean = sum(recent) / len(recent)
-                    progress.set_postfix(loss=f"{mean:.4f}")
-                    seconds = round(time.monotonic() - started, 1)
-                    log.write(json.dumps({"step": self.step, "loss": mean, "seconds": seconds}) + "\n")
-                    log.flush()
-                    recent = []
-                if first and (self.step % save_every == 0 or self.step == self.recipe.steps):
-                    self._save()
-        progress.close()
+                last = self.step == self.recipe.steps
+                if log and (self.step % 20 == 0 or last):
+                    loss = sum(losses) / len(losses)
+                    frames_per_second = self._frames(len(losses)) / (time.monotonic() - since)
+                    log.write(self.step, loss, frames_per_second)
+                    progress.set_postfix(loss=f"{loss:.4f}", frames_per_second=f"{frames_per_second:.0f}")
+                    losses, since = [], time.monotonic()
+                if log and (self.step % save_every == 0 or last):
+                    self._try_to_save()
+                    log.pictures(self.step, self.sample_grid())
+
+    def _frames(self, steps: int) -> int:
+        """Frames of video, or of the sound that goes with them, that so many steps learn from."""
+        config, recipe = self.model.config, self.recipe
+        frames = {"video": config.clip_frames, "speed": config.clip_frames, "audio": config.audio_window_frames}
+        batches = steps * recipe.accumulate * self.accelerator.num_processes
+        return batches * recipe.batch_size * frames.get(self.stage, 1)
 
     def _train_step(self) -> float:
         warmup = min(1.0, (self.step + 1) / 100)
         decay = 0.55 + 0.45 * math.cos(math.pi * self.step / self.recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * warmup * decay
-        # A step's data and noise follow from (seed, step, process) alone: a resumed run is an uninterrupted one.
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, self.step * processes + process]))
-        torch.manual_seed(int(rng.integers(2**63)))
-        loss = self.loss_of(rng)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = 0.0
+        for part in range(self.recipe.accumulate):
+            # A batch's data and noise follow from (seed, batch, process) alone: a resumed run is an uninterrupted one.
+            batch = self.step * self.recipe.accumulate + part
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, batch * processes + process]))
+            torch.manual_seed(int(rng.integers(2**63)))
+            with self.accelerator.autocast():
+                loss = self.loss_of(rng) / self.recipe.accumulate
+            loss.backward()
+            total += loss.item()
         if processes > 1:
             gradients = [p.grad for p in self.trained if p.grad is not None]
             mean = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "mean")
-            for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
-                gradient.copy_(part.view(gradient.shape))
+            for gradient, values in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(values.view(gradient.shape))
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
-        return loss.item()
+        return total
 
     def _vae_loss(self, rng: np.random.Generator) -> Tensor:
         images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
@@ -235,7 +203,7 @@ class Trainer:
         recipe, model = self.recipe, self.model
         if self.stage == "image":
             batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
-            conditions = self._image_conditions(batch)
+            conditions = self._image_conditions(model, batch)
         else:
             batch = self.clips.videos(
                 rng,
@@ -249,7 +217,7 @@ class Trainer:
                 self._generate_motion(batch)
             heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout)
             motion_noise = torch.from_numpy(rng.uniform(0, recipe.motion_noise, recipe.batch_size)).float()
-            conditions = self._video_conditions(batch, heard, motion_noise)
+            conditions = self._video_conditions(model, batch, heard, motion_noise)
         latents = batch.latents.to(self.device)
         size = len(latents)
         timestep = self._timesteps(rng, size).to(self.device)
@@ -262,8 +230,8 @@ class Trainer:
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 
-    def _image_conditions(self, batch: Batch) -> dict[str, Tensor]:
-        model, portrait = self.model, batch.reference_latents.to(self.device)
+    def _image_conditions(self, model: EmoModel, batch: Batch) -> dict[str, Tensor]:
+        portrait = batch.reference_latents.to(self.device)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
         return {
             **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
@@ -271,22 +239,28 @@ class Trainer:
             "face_latents": model.face_locator(batch.face_region.to(self.device)),
         }
 
-    def _video_conditions(self, batch: Batch, heard: Tensor, motion_noise: Tensor) -> dict[str, Tensor]:
+    def _video_conditions(
+        self, model: EmoModel, batch: Batch, heard: Tensor, motion_noise: Tensor
+    ) -> dict[str, Tensor]:
         """``heard`` (b,) says whose voice is heard; ``motion_noise`` (b,) is the deviation on the motion frames."""
         assert batch.waveform is not None
         assert batch.head_speed is not None
         assert batch.motion_latents is not None
         with torch.no_grad():
-            features = self.model.audio_encoder(batch.waveform.to(self.device))
+            features = model.audio_encoder(batch.waveform.to(self.device))
         features = features * heard.to(features)[:, None, None]
         motion = batch.motion_latents.to(self.device)
         deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
         motion = motion + deviation * torch.randn_like(motion)
         head_speed = batch.head_speed.to(self.device) if self.stage == "speed" else None
         return {
-            **self.model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
-            **self.model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
+            **model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
+            **model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
         }
+
+    def _clear_conditions(self, model: EmoModel, batch: Batch) -> dict[str, Tensor]:
+        """Video conditions with all voices heard and no noise on the motion frames."""
+        return self._video_conditions(model, batch, torch.ones(len(batch.latents)), torch.zeros(len(batch.latents)))
 
     @torch.no_grad()
     def _generate_motion(self, batch: Batch) -> None:
@@ -294,8 +268,7 @@ class Trainer:
         before, motion = batch.before, batch.motion_latents
         assert before is not None
         assert motion is not None
-        all_heard, no_noise = torch.ones(len(motion)), torch.zeros(len(motion))
-        conditions = self._video_conditions(before, all_heard, no_noise)
+        conditions = self._clear_conditions(self.model, before)
         latents = torch.randn_like(before.latents, device=self.device)
         self.scheduler.set_timesteps(1)
         (timestep,) = self.scheduler.timesteps
@@ -308,12 +281,46 @@ class Trainer:
         lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
         return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
 
-    def _save(self) -> None:
-        checkpoint = self.average.module
-        assert isinstance(checkpoint, EmoModel)
+    @property
+    def averaged(self) -> EmoModel:
+        """The model with averaged weights: what a checkpoint holds."""
+        model = self.average.module
+        assert isinstance(model, EmoModel)
+        return model
+
+    @torch.no_grad()
+    def sample_grid(self) -> np.ndarray | None:
+        """What the averaged model makes of a few training samples, as one RGB uint8 picture; None for a voice."""
+        rng, model = np.random.default_rng(0), self.averaged
+        if self.stage == "audio":
+            return None
+        if self.stage in ("vae", "decoder"):
+            return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
+        if self.stage == "image":
+            batch = self.clips.images(rng, 4, 1.0)
+            conditions = self._image_conditions(model, batch)
+        else:
+            batch = self.clips.videos(rng, 4, 1.0)
+            conditions = self._clear_conditions(model, batch)
+        return diffusion_grid(model, self.scheduler, batch, conditions, temporal=self.stage != "image")
+
+    def _try_to_save(self) -> None:
+        """Save; a full disk stops training only at its end. What was saved before stays until the new is whole."""
+        partial = self.out / "partial"
+        try:
+            self._save(partial)
+        except (OSError, RuntimeError, SafetensorError) as error:  # as Python, PyTorch and safetensors call a full disk
+            reason = f"cannot save step {self.step} to {self.out}: {str(error).splitlines()[0]}"
+            if self.step == self.recipe.steps:
+                raise OSError(f"{reason}; make room and give the same command again") from None
+            tqdm.write(f"training: {reason}; training goes on", file=sys.stderr)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _save(self, partial: Path) -> None:
         if self.stage == "vae":
-            checkpoint.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(checkpoint))
-        checkpoint.save(self.out)
+            self.averaged.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(self.averaged))
+        self.averaged.save(partial)
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -321,17 +328,24 @@ class Trainer:
             "head": self.phoneme_head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.out / "state.partial"
-        torch.save(state, partial)
-        partial.rename(self.out / "state.pt")
+        torch.save(state, partial / "state.pt")
+        for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+            kept = self.out / path.relative_to(partial)
+            kept.parent.mkdir(exist_ok=True)
+            path.replace(kept)
 
     def _resume(self) -> None:
-        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.phoneme_head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        path = self.out / "state.pt"
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.phoneme_head.load_state_dict(state["head"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+        except Exception as error:  # a pickle can break in any way
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} is no state of this run: {reason}; delete it, or choose another --out") from None
 
     @torch.no_grad()
     def _latent_scale(self, model: EmoModel) -> float:
@@ -347,12 +361,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--init", type=Path, metavar="DIR", help="checkpoint to start from (default: random weights)")
-    parser.add_argument("--config", choices=sorted(SIZES), default="emo-tiny", help="size, without --init")
+    parser.add_argument(
+        "--config",
+        metavar="NAME",
+        help=f"{', '.join(config_names())} or a .toml file: recipes and, without --init, the model "
+        "(default: emo-tiny; with --init the checkpoint's)",
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of `python -m training.corpus`")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint; resumes what is there")
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: the size's recipe)")
-    parser.add_argument("--batch-size", type=int, help="samples per step (default: the size's recipe)")
-    parser.add_argument("--learning-rate", type=float, help="(default: the size's recipe)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: the config's)")
+    parser.add_argument("--batch-size", type=int, help="samples per step (default: the config's)")
+    parser.add_argument("--learning-rate", type=float, help="(default: the config's)")
+    parser.add_argument("--accumulate", type=int, metavar="BATCHES", help="per step (default: the config's)")
+    parser.add_argument(
+        "--mixed-precision", choices=("no", "bf16"), default="no", help="bf16 is for GPUs that have it (default: no)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of data, noise and initial weights (default: 0)")
     parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help="(default: 250)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -362,15 +385,21 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     try:
-        model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config))
-        chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate")}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        recipe = replace(RECIPES[model.config.name][args.stage], **chosen)
-        trainer = Trainer(model.to(args.device), args.stage, recipe, args.data, args.out, args.seed)
-    except (FileNotFoundError, ValueError) as error:
+        config = args.config or "emo-tiny"
+        model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(config))
+        recipe = Recipe.load(args.config or model.config.name, args.stage)
+        chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate", "accumulate")}
+        recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+        trainer = Trainer(
+            model.to(args.device), args.stage, recipe, args.data, args.out, args.seed, args.mixed_precision
+        )
+        trainer.run(args.save_every)
+    except (OSError, ValueError) as error:
         print(f"training: error: {error}", file=sys.stderr)
         return 2
-    trainer.run(args.save_every)
+    except KeyboardInterrupt:
+        print(f"training: stopped; the same command goes on from the last step saved in {args.out}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import emo_model
 
+from training.config import CONFIGS, EmoConfig
 from training.corpus import make_clip
 from training.model import EmoModel
-from training.train import RECIPES, STAGES, Recipe, Trainer, trained_parameters
+from training.recipe import STAGES, Recipe
+from training.train import Trainer, main, trained_parameters
+from training.vae import to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +31,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def trainer(stage: str, clips: Path, out: Path, recipe: Recipe = RECIPES["emo-test"]["video"]) -> Trainer:
-    return Trainer(emo_model(), stage, recipe, clips, out, seed=0)
+def trainer(stage: str, clips: Path, out: Path, recipe: Recipe | None = None) -> Trainer:
+    return Trainer(emo_model(), stage, recipe or Recipe.load("emo-test", stage), clips, out, seed=0)
 
 
 def parts(stage: str) -> set[str]:
@@ -50,7 +57,7 @@ def test_the_image_stage_knows_neither_time_nor_voice() -> None:
 
 
 def test_the_decoder_stage_leaves_the_latents_as_they_are(clips: Path, tmp_path: Path) -> None:
-    run = trainer("decoder", clips, tmp_path / "decoder", RECIPES["emo-test"]["decoder"])
+    run = trainer("decoder", clips, tmp_path / "decoder", Recipe.load("emo-test", "decoder"))
     images, _ = run.clips.frames(np.random.default_rng(5), 4)
     latents, pictures = run.model.vae.encode(images), run.model.vae.decode(run.model.vae.encode(images))
     run.run(save_every=10)
@@ -78,7 +85,7 @@ def idle(stage: str, name: str) -> bool:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_step_changes_all_that_trains_and_nothing_else(stage: str, clips: Path, tmp_path: Path) -> None:
-    run = trainer(stage, clips, tmp_path, replace(RECIPES["emo-test"][stage], audio_dropout=0, first_clips=0))
+    run = trainer(stage, clips, tmp_path, replace(Recipe.load("emo-test", stage), audio_dropout=0, first_clips=0))
     before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     run._train_step()
     trained = set(trained_parameters(run.model, stage))
@@ -101,7 +108,7 @@ class Killed(Exception):
 def test_a_killed_run_goes_on_to_the_same_weights(
     stage: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = replace(RECIPES["emo-test"][stage], steps=4)
+    recipe = replace(Recipe.load("emo-test", stage), steps=4)
     trainer(stage, clips, tmp_path / "whole", recipe).run(save_every=4)
 
     killed = trainer(stage, clips, tmp_path / "killed", recipe)
@@ -130,7 +137,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: Path) -> None:
-    run = trainer("vae", clips, tmp_path / "vae", RECIPES["emo-test"]["vae"])
+    run = trainer("vae", clips, tmp_path / "vae", Recipe.load("emo-test", "vae"))
     run.run(save_every=10)
     model = EmoModel.load(tmp_path / "vae")
     images, _ = run.clips.frames(np.random.default_rng(5), 64)
@@ -139,7 +146,10 @@ def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: P
 
 def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path) -> None:
     run = trainer(
-        "video", clips, tmp_path, replace(RECIPES["emo-test"]["video"], audio_dropout=1, first_clips=1, own_motion=0)
+        "video",
+        clips,
+        tmp_path,
+        replace(Recipe.load("emo-test", "video"), audio_dropout=1, first_clips=1, own_motion=0),
     )
     seen = []
     voice_and_place, portrait_and_motion = run.model.voice_and_place, run.model.portrait_and_motion
@@ -209,3 +219,125 @@ def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{tmp_path} has no clips"):
         trainer("vae", tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("stage", ["image", "video"])
+def test_accumulated_batches_give_the_mean_of_their_gradients(stage: str, clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", stage), accumulate=2)
+    run = trainer(stage, clips, tmp_path, recipe)
+    expected = [torch.zeros_like(parameter) for parameter in run.trained]
+    for batch in range(2):
+        rng = np.random.Generator(np.random.Philox(key=[run.seed, batch]))
+        torch.manual_seed(int(rng.integers(2**63)))
+        gradients = torch.autograd.grad(run.loss_of(rng), run.trained, allow_unused=True)
+        for total, gradient in zip(expected, gradients, strict=True):
+            total += 0 if gradient is None else gradient / 2
+    norm = torch.stack([gradient.norm() for gradient in expected]).norm()
+    run._train_step()
+    for parameter, gradient in zip(run.trained, expected, strict=True):
+        actual = torch.zeros_like(gradient) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(actual, gradient / norm.clamp(min=1), rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(clips: Path, tmp_path: Path) -> None:
+    AcceleratorState._reset_state()  # a process has one precision
+    run = Trainer(emo_model(), "video", Recipe.load("emo-test", "video"), clips, tmp_path, 0, mixed_precision="bf16")
+    seen = []
+    run.model.backbone.conv_in.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
+    run._train_step()
+    AcceleratorState._reset_state()
+    assert set(seen) == {torch.bfloat16}
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_log_has_losses_and_pictures(stage: str, clips: Path, tmp_path: Path) -> None:
+    run = trainer(stage, clips, tmp_path)
+    run.run(save_every=2)
+    (line,) = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    assert line["step"] == 2
+    assert line["loss"] > 0
+    assert line["frames_per_second"] > 0
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Scalars("loss")[0].value == pytest.approx(line["loss"], rel=1e-3)
+    assert events.Tags()["images"] == ([] if stage == "audio" else ["samples"])
+
+
+def test_samples_show_the_reference_the_truth_and_what_was_generated(clips: Path, tmp_path: Path) -> None:
+    run = trainer("video", clips, tmp_path)
+    grid = run.sample_grid()
+    assert grid is not None
+    batch = run.clips.videos(np.random.default_rng(0), 4, 1.0)
+    true = to_uint8(run.model.vae.decode(torch.stack([batch.reference_latents[1], batch.latents[1, 0]])))
+    assert grid.shape == (4 * 32, 7 * 32, 3)
+    assert np.array_equal(grid[32:64, :64], np.concatenate(list(true.numpy()), 1))
+    assert not np.array_equal(grid[:, 32 : 4 * 32], grid[:, 4 * 32 :])
+
+
+def test_a_resumed_log_has_each_step_once(clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", "vae"), steps=20)
+    trainer("vae", clips, tmp_path, recipe).run(save_every=20)
+    (tmp_path / "log.jsonl").open("a").write('{"step": 40, "loss": 1.0}\n')
+    trainer("vae", clips, tmp_path, replace(recipe, steps=40)).run(save_every=20)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [20, 40]
+
+
+def test_a_full_disk_costs_no_saved_step(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No file may grow beyond 60 kB for a while: writing fails as on a full disk."""
+    out = tmp_path / "run"
+    command = ["--stage", "vae", "--config", "emo-test", "--data", str(clips), "--out", str(out), "--save-every", "2"]
+    assert main([*command, "--steps", "2"]) == 0
+    saved = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".pt", ".safetensors")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        assert main([*command, "--steps", "4"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"training: error: cannot save step 4 to {out}: ")
+    assert {path: path.read_bytes() for path in saved} == saved
+    assert not (out / "partial").exists()
+    assert main([*command, "--steps", "4"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[stages.video]", "[stages.video]\nsteeps = 3", "unknown key steeps in [stages.video]"),
+        ("[model]", "[model]\nresolutoin = 32", "unknown key resolutoin"),
+        ("[stages.video]\nsteps = 2", "[stages.video]\nsteps = 0", "[stages.video]: steps must be 1 or more, not 0"),
+        ("[stages.video]", "[stages.film]", "has no table [stages.video]"),
+        ("[model]", "[model", "cannot be read"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_line(
+    old: str, new: str, message: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (CONFIGS / "emo-test.toml").read_text()
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1))
+    out = tmp_path / "out"
+    assert main(["--stage", "video", "--config", str(path), "--data", str(clips), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(path) in error
+    assert message in error
+    assert not out.exists()
+
+
+def test_a_config_of_ones_own_trains(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((CONFIGS / "emo-test.toml").read_text())
+    out = tmp_path / "out"
+    assert main(["--stage", "vae", "--config", str(path), "--data", str(clips), "--out", str(out)]) == 0
+    assert EmoModel.load(out).config == EmoConfig.from_name(path)
+    assert EmoModel.load(out).config.name == "mine"
+
+
+def test_a_broken_state_is_named(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--stage", "vae", "--config", "emo-test", "--data", str(clips), "--out", str(tmp_path)]
+    (tmp_path / "state.pt").write_bytes(b"half a state")
+    assert main(command) == 2
+    assert f"{tmp_path / 'state.pt'} is no state of this run" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from tiny_models import emo_model, motion_adapter
 from torch import Tensor
 
 from training.config import EmoConfig
-from training.pretrained import inherit_motion_adapter
+from training.init import inherit_motion_adapter
 from training.temporal import TemporalModule
 
 Pair = tuple[TemporalModule, AnimateDiffTransformer3D]

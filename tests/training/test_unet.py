@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from training.attention import BackboneBlock
 from training.backbone import Backbone
 from training.config import EmoConfig
+from training.init import inherit_motion_adapter, inherit_sd15_unet
 from training.model import EmoModel
-from training.pretrained import inherit_motion_adapter, inherit_sd15_unet
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import Tensor, nn
 
 from training.config import EmoConfig
+from training.init import motion_adapter_config, unet_config, vae_config
 from training.model import EmoModel
-from training.pretrained import motion_adapter_config, unet_config, vae_config
 
 TEXT_WIDTH = 24
 

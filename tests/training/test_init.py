@@ -20,8 +20,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2Model
 
 from training.audio import wav2vec2_config
 from training.config import EmoConfig
-from training.model import EmoModel
-from training.pretrained import (
+from training.init import (
     Kind,
     Report,
     inherit,
@@ -33,6 +32,7 @@ from training.pretrained import (
     load_wav2vec2,
     main,
 )
+from training.model import EmoModel
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,8 @@ def test_missing_cut_and_incomplete_weights_are_named(directories: dict[str, Pat
 def test_the_command_writes_a_checkpoint_and_accounts_for_all_of_it(
     directories: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [f"--{name}={directories[name]}" for name in ("sd15", "animatediff", "vae", "wav2vec2")]
+    options = [f"--{name}={directories[name]}" for name in ("sd15", "animatediff", "vae")]
+    options.append(f"--wav2vec={directories['wav2vec2']}")
     arguments = [*options, "--config=emo-test", f"--out={tmp_path / 'start'}"]
     assert main([*arguments, "--verbose"]) == 0
     printed = capsys.readouterr().out.splitlines()

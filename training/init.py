@@ -1,4 +1,4 @@
-"""Start from published weights: ``python -m training.pretrained --sd15 DIR ... --out DIR`` with the options below.
+"""Start from published weights: ``python -m training.init --sd15 DIR ... --out DIR`` with the options below.
 
 Writes a checkpoint that the stages train on (``python -m training.train --stage image --init DIR``). The directories
 are local copies in the layouts of their libraries, with ``config.json`` and the weights beside it:
@@ -9,7 +9,7 @@ option        published, for example, as                  goes into
 --sd15        stable-diffusion-v1-5, folder ``unet``      Backbone and ReferenceNet
 --animatediff animatediff-motion-adapter-v1-5-2           temporal modules of the Backbone
 --vae         sd-vae-ft-mse                               VAE
---wav2vec2    wav2vec2-base-960h                          audio encoder
+--wav2vec     wav2vec2-base-960h                          audio encoder
 ============= =========================================== =========================================================
 
 Weights go from key to key; what happened to each key is printed. Without an option its part stays random.
@@ -36,7 +36,7 @@ from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from training.audio import wav2vec2_config
-from training.config import SIZES, EmoConfig
+from training.config import EmoConfig, config_names
 from training.model import EmoModel, read_published
 
 TEXT_KEYS = ("attn2.to_k.weight", "attn2.to_v.weight")
@@ -225,18 +225,21 @@ def table(report: Report, verbose: bool = False) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m training.pretrained", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m training.init", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     loaders = {
         "sd15": (load_sd15_unet, "UNet of SD 1.5, a diffusers UNet2DConditionModel"),
         "animatediff": (load_motion_adapter, "AnimateDiff v2, a diffusers MotionAdapter with a middle block"),
         "vae": (load_vae, "diffusers AutoencoderKL"),
-        "wav2vec2": (load_wav2vec2, "transformers Wav2Vec2Model or Wav2Vec2ForCTC"),
+        "wav2vec": (load_wav2vec2, "transformers Wav2Vec2Model or Wav2Vec2ForCTC"),
     }
     for option, (_, what) in loaders.items():
         parser.add_argument(f"--{option}", type=Path, metavar="DIR", help=what)
     parser.add_argument(
-        "--config", choices=sorted(SIZES), default="emo-sd15", help="size; the directories must fit (default: emo-sd15)"
+        "--config",
+        choices=config_names(),
+        default="emo-sd15",
+        help="the directories must fit it (default: emo-sd15)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint to write, in float16")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are new (default: 0)")
