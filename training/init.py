@@ -132,7 +132,8 @@ def inherit(part: str, prefix: str, own: Mapping[str, Tensor], weights: Mapping[
         elif source.shape != tensor.shape:
             kind = Kind.MISMATCHED
         elif name.endswith(POSITION_TABLE):
-            kind = Kind.CONSTANT if torch.equal(source, tensor) else Kind.MISMATCHED
+            equal = torch.allclose(source, tensor, rtol=0, atol=1e-3)  # the directory may hold it in float16
+            kind = Kind.CONSTANT if equal else Kind.MISMATCHED
         else:
             tensor.copy_(source)
             kind = Kind.INHERITED
