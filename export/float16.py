@@ -6,7 +6,9 @@ import copy
 import math
 
 import torch
+from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from training.attention import SpatialTransformer
@@ -25,12 +27,17 @@ def to_float16(model: EmoModel) -> EmoModel:
     lets them grow, in ``emo-tiny`` to 1.7 million where float16 ends at 65504. All of them are multiplied by one
     power of two, which changes nothing behind a norm whose epsilon shrinks with it.
     """
-    exported = copy.deepcopy(model)
+    probe, exported = copy.deepcopy(model.reference_net), copy.deepcopy(model)
     config = model.config
     latents = torch.randn(
         (1, config.latent_channels, config.latent_size, config.latent_size), generator=torch.Generator().manual_seed(0)
     )
-    largest = max(float(maps.abs().max()) for maps in exported.reference_net(latents)[1])
+    sizes: list[float] = []
+    for module in probe.modules():
+        if isinstance(module, (ResnetBlock2D, Downsample2D, Upsample2D)):
+            module.register_forward_hook(lambda _module, _inputs, maps: sizes.append(float(maps.abs().max())))
+    probe(latents)
+    largest = max(sizes)
     if largest > LARGEST:
         scale_maps(exported.reference_net, 2.0 ** math.floor(math.log2(LARGEST / largest)))
     return exported.half()

@@ -24,6 +24,7 @@ class EmoConfig:
         motion_frames: n, frames of the previous clip that the temporal modules see (paper: 4).
         block_out_channels: channels of the UNet at each level (SD 1.5: 320, 640, 1280, 1280).
         attention_levels: which levels have attention layers (SD 1.5: all but the last).
+        temporal_levels: which levels have temporal modules; None means all (AnimateDiff).
         layers_per_block: residual blocks per level on the way down (SD 1.5: 2).
         attention_heads: heads of every spatial attention (SD 1.5: 8).
         temporal_heads: heads of every temporal attention (AnimateDiff: 8).
@@ -72,6 +73,7 @@ class EmoConfig:
     latent_channels: int
     vae: dict[str, Any] = field(repr=False)
     wav2vec2: dict[str, Any] = field(repr=False)
+    temporal_levels: tuple[bool, ...] | None = None
     vae_patch: int = 1
     vae_shortcut: bool = False
     audio_channels: int = 768
@@ -103,6 +105,8 @@ class EmoConfig:
     def __post_init__(self) -> None:
         if len(self.block_out_channels) != len(self.attention_levels):
             raise ValueError("block_out_channels and attention_levels must have one entry per level")
+        if self.temporal_levels is not None and len(self.temporal_levels) != len(self.block_out_channels):
+            raise ValueError("temporal_levels must have one entry per level")
         if len(self.speed_centers) != len(self.speed_radii) or min(self.speed_radii) <= 0:
             raise ValueError("speed_centers and speed_radii must have one entry per bucket, and radii above 0")
         for channels in self.block_out_channels:

@@ -36,4 +36,5 @@ class ReferenceNet(UNet):
 
         embedding = self.embed_time(latents.new_zeros(1)).expand(latents.shape[0], -1)
         self.walk(self.conv_in(latents), embedding, visit)
-        return reference_features, motion_features
+        places = zip(motion_features, self.temporal_places, strict=True)
+        return reference_features, [maps for maps, moves in places if moves]

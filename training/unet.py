@@ -42,7 +42,7 @@ class UNet(nn.Module):
     Args:
         config: the size.
         block: makes the transformer block of an attention layer with so many channels.
-        temporal: whether a temporal module stands behind each residual block, as in AnimateDiff v2.
+        temporal: whether temporal modules stand behind the residual blocks of the config's temporal levels.
     """
 
     def __init__(self, config: EmoConfig, block: Callable[[int], SpatialBlock], temporal: bool) -> None:
@@ -51,11 +51,16 @@ class UNet(nn.Module):
         channels = config.block_out_channels
         groups = config.norm_groups
 
-        def add_layer(level: Level, inputs: int, outputs: int, attend: bool) -> None:
+        temporal_levels = config.temporal_levels or (True,) * len(channels)
+        #: For each call of ``visit`` in order, whether the Backbone has a temporal module there.
+        self.temporal_places: list[bool] = []
+
+        def add_layer(level: Level, inputs: int, outputs: int, attend: bool, moves: bool) -> None:
+            self.temporal_places.append(moves)
             level.resnets.append(resnet(inputs, outputs))
             if attend:
                 level.attentions.append(SpatialTransformer(outputs, groups, block(outputs)))
-            if temporal:
+            if temporal and moves:
                 level.motion_modules.append(
                     TemporalModule(
                         outputs, config.temporal_heads, groups, config.temporal_positions, config.speed_channels
@@ -78,7 +83,7 @@ class UNet(nn.Module):
         for index, outputs in enumerate(channels):
             level = Level()
             for _ in range(config.layers_per_block):
-                add_layer(level, current, outputs, config.attention_levels[index])
+                add_layer(level, current, outputs, config.attention_levels[index], temporal_levels[index])
                 current = outputs
                 skips.append(current)
             if index < last:
@@ -87,14 +92,15 @@ class UNet(nn.Module):
             self.down_blocks.append(level)
 
         self.mid_block = Level()
-        add_layer(self.mid_block, current, current, attend=True)
+        add_layer(self.mid_block, current, current, attend=True, moves=True)
         self.mid_block.resnets.append(resnet(current, current))
 
         self.up_blocks = nn.ModuleList()
         for index, outputs in reversed(list(enumerate(channels))):
             level = Level()
             for _ in range(config.layers_per_block + 1):
-                add_layer(level, current + skips.pop(), outputs, config.attention_levels[index])
+                inputs = current + skips.pop()
+                add_layer(level, inputs, outputs, config.attention_levels[index], temporal_levels[index])
                 current = outputs
             if index > 0:
                 level.upsamplers.append(Upsample2D(current, use_conv=True))

@@ -70,3 +70,30 @@ def test_speed_attention_is_cross_attention_of_each_pixel_to_the_speed_of_all_fr
         expected = expected + block.attn_speed(query, tokens.repeat_interleave(6, 0))
         expected = expected + block.ff(block.norm3(expected))
         torch.testing.assert_close(block(hidden, None, speed), expected, rtol=0, atol=1e-5)
+
+
+def test_only_the_levels_that_the_config_names_have_temporal_modules() -> None:
+    """Motion frames still reach the prediction, through the levels that are left."""
+    everywhere, low = emo_model(), emo_model(temporal_levels=(False, True))
+    assert low.backbone.temporal_places == [False, True, True, True, True, False, False]
+    assert len(everywhere.backbone.temporal_modules()) == 7
+    channels = [module.proj_in.in_features for module in low.backbone.temporal_modules()]
+    assert channels == [32] * 4
+    config = low.config
+    frame = (config.latent_channels, config.latent_size, config.latent_size)
+    torch.manual_seed(0)
+    portrait, noisy = torch.randn(1, *frame), torch.randn(1, config.clip_frames, *frame)
+    motion = torch.randn(1, config.motion_frames, *frame)
+    features = low.reference_net(motion[0])[1]
+    assert [maps.shape[1] for maps in features] == channels
+    predictions = []
+    for frames in (motion, motion + 0.5):
+        conditions = low.backbone.motion_conditions([maps[None] for maps in low.reference_net(frames[0])[1]])
+        conditions |= low.backbone.reference_conditions(low.reference_net(portrait)[0])
+        predictions.append(low.backbone(noisy, torch.tensor([500]), conditions))
+    assert not torch.allclose(*predictions)
+
+
+def test_temporal_levels_of_another_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="temporal_levels must have one entry per level"):
+        emo_model(temporal_levels=(True, False, True))
