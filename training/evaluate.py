@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from emo_rt.face import Box
 from training.corpus import Clip, head_speed
+from training.metrics import border_ratio, closures
 from training.model import EmoModel
 from training.pipeline import EmoPipeline
 from training.reader import MouthReader, Reading, correlation, load_clips
@@ -91,8 +92,10 @@ def generate(
     return videos
 
 
-def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Clip]) -> dict[str, Any]:
+def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Clip], clip_frames: int) -> dict[str, Any]:
     """How well the videos speak and look; ``clips`` give the other sentences of the control.
+
+    ``clip_frames`` is f of the model that made them.
 
     Raises:
         ValueError: if there is no other sentence of the videos' length.
@@ -124,6 +127,13 @@ def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Cli
                     for name, other in widths.items()
                     if name != video.name
                 ],
+                "closures": closures(read, video.clip.phoneme_class),
+                "closures_on_renders": closures(video.true_reading.mouth_opening, video.clip.phoneme_class),
+                "closures_control": _summed(
+                    closures(read, clip.phoneme_class) for name, clip in others.items() if name != video.name
+                ),
+                "border_ratio": border_ratio(video.frames, clip_frames),
+                "border_ratio_of_renders": border_ratio(video.clip.frames, clip_frames),
                 "reader_on_renders": correlation(video.true_reading.mouth_opening, label),
                 "reader_on_reconstructions": correlation(reconstructed.mouth_opening, label),
                 "reader_deviation_ratio": _ratio(reconstructed.mouth_opening, label),
@@ -140,8 +150,13 @@ def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Cli
     now = LAGS.index(0)
     best = int(own.mean(0).argmax())
 
-    def mean(name: str) -> float:
-        return float(np.mean([row[name] for row in rows]))
+    def mean(name: str) -> float | None:
+        values = [row[name] for row in rows if row[name] is not None]
+        return float(np.mean(values)) if values else None
+
+    def share(name: str) -> float | None:
+        closed, sounds = _summed(row[name] for row in rows)
+        return closed / sounds if sounds else None
 
     return {
         "videos": len(videos),
@@ -162,6 +177,12 @@ def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Cli
             "deviation_ratio": mean("deviation_ratio"),
         },
         "width": {"correlation": mean("width_correlation"), "control": mean("width_control")},
+        "lips_closed_on_p_b_m": {
+            "share": share("closures"),
+            "on_renders": share("closures_on_renders"),
+            "control": share("closures_control"),
+        },
+        "borders_over_inside": {"generated": mean("border_ratio"), "of_renders": mean("border_ratio_of_renders")},
         "reader": {
             "correlation_on_renders": mean("reader_on_renders"),
             "correlation_on_reconstructions": mean("reader_on_reconstructions"),
@@ -236,6 +257,11 @@ def _through_vae(model: EmoModel, frames: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     parts = to_float(torch.from_numpy(frames)).split(16)
     return decoded(model, torch.cat([model.vae.encode(part.to(device)) for part in parts]))
+
+
+def _summed(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    closed, sounds = np.sum([(0, 0), *pairs], axis=0)
+    return int(closed), int(sounds)
 
 
 def _lagged(read: np.ndarray, label: np.ndarray, lag: int) -> float:
@@ -317,7 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for name, value in options.items()
                 if name != "seed"
             }
-            result = what | used | report(videos, reader, clips)
+            result = what | used | report(videos, reader, clips, model.config.clip_frames)
             write_strip(videos, args.out / "strip.png")
             write_contact_sheet(videos, args.out / "contact_sheet.png")
             path = args.out / "evaluation.json"

@@ -99,7 +99,7 @@ def test_the_quick_signal_needs_no_reader(directory: Path, tmp_path: Path) -> No
 
 
 def test_the_truth_scores_one_and_other_sentences_do_not(reader: MouthReader, clips: dict[str, Clip]) -> None:
-    result = report([perfect(name, clip) for name, clip in clips.items()], reader, clips)
+    result = report([perfect(name, clip) for name, clip in clips.items()], reader, clips, 4)
     assert result["opening"]["correlation"] == pytest.approx(1)
     assert result["opening"]["deviation_ratio"] == pytest.approx(1)
     assert result["opening"]["best_lag"] == 0
@@ -112,7 +112,7 @@ def test_the_truth_scores_one_and_other_sentences_do_not(reader: MouthReader, cl
 def test_a_mouth_that_never_moves_scores_zero(reader: MouthReader, clips: dict[str, Clip]) -> None:
     video = perfect("9", clips["9"])
     still = replace(video.reading, mouth_opening=np.full_like(video.reading.mouth_opening, 0.3))
-    result = report([replace(video, reading=still)], reader, clips)
+    result = report([replace(video, reading=still)], reader, clips, 4)
     assert result["opening"]["correlation"] == result["opening"]["control"] == 0
     assert result["opening"]["deviation_ratio"] == pytest.approx(0, abs=1e-6)
     assert "NaN" not in json.dumps(result)
@@ -172,7 +172,7 @@ def test_too_short_or_too_few_clips_are_a_clear_error(
     with pytest.raises(ValueError, match="has 10 frames, 11 are needed"):
         generate(model, reader, clips, 11)
     with pytest.raises(ValueError, match="two clips or more"):
-        report([perfect("9", clips["9"])], reader, {"9": clips["9"]})
+        report([perfect("9", clips["9"])], reader, {"9": clips["9"]}, 4)
     with pytest.raises(ValueError, match="second clip"):
         sync_signal(model, {"9": clips["9"]})
 
