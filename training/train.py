@@ -44,6 +44,8 @@ from training.schedule import loss_weights, noise_scheduler, training_target
 from training.speech import PHONEME_CLASSES
 
 STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
+#: Fields that a stage's clips must have; footage without them is left out.
+NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.accelerator = Accelerator(cpu=self.device.type == "cpu")
         encoded = stage not in ("vae", "decoder", "audio")
-        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
+        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None, NEEDS.get(stage, ()))
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(seed), 256)
             model.vae.fit_shortcut(images.to(self.device))
@@ -274,7 +276,6 @@ class Trainer:
     def _video_conditions(self, batch: Batch, heard: Tensor, motion_noise: Tensor) -> dict[str, Tensor]:
         """``heard`` (b,) says whose voice is heard; ``motion_noise`` (b,) is the deviation on the motion frames."""
         assert batch.waveform is not None
-        assert batch.head_speed is not None
         assert batch.motion_latents is not None
         with torch.no_grad():
             features = self.model.audio_encoder(batch.waveform.to(self.device))
@@ -282,7 +283,10 @@ class Trainer:
         motion = batch.motion_latents.to(self.device)
         deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
         motion = motion + deviation * torch.randn_like(motion)
-        head_speed = batch.head_speed.to(self.device) if self.stage == "speed" else None
+        head_speed = None
+        if self.stage == "speed":
+            assert batch.head_speed is not None
+            head_speed = batch.head_speed.to(self.device)
         return {
             **self.model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
             **self.model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
@@ -348,7 +352,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--init", type=Path, metavar="DIR", help="checkpoint to start from (default: random weights)")
     parser.add_argument("--config", choices=sorted(SIZES), default="emo-tiny", help="size, without --init")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of `python -m training.corpus`")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="clips of training.corpus or training.prepare"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint; resumes what is there")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the size's recipe)")
     parser.add_argument("--batch-size", type=int, help="samples per step (default: the size's recipe)")
