@@ -88,7 +88,9 @@ class ClipFolder:
                 clip = replace(clip, frames=clip.frames[:0])  # the latents stand for them
             self.clips.append(clip)
         if not paths:
-            raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
+            raise FileNotFoundError(
+                f"{directory} has no clips: make some with `python -m training.corpus` or `python -m training.prepare`"
+            )
         if not self.clips:
             Clip.load(paths[0], needs)  # says what it does not have
         #: Indices of the clips with a voice: the others serve single frames only.
