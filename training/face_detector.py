@@ -49,6 +49,9 @@ class HaarDetector:
 class MediaPipeDetector:
     """MediaPipe's FaceLandmarker: boxes around the landmarks and the lips, and the rotation.
 
+    ``pip install --no-deps mediapipe absl-py`` is enough for it here. With all that the package asks for comes a second
+    OpenCV, which overwrites this project's.
+
     Args:
         model: a FaceLandmarker's ``.task`` file.
 
@@ -64,7 +67,7 @@ class MediaPipeDetector:
             from mediapipe.tasks import python as tasks
         except ImportError as error:
             raise ValueError(
-                f"--landmarker needs the package mediapipe ({error}): pip install 'mediapipe>=0.10.30'"
+                f"--landmarker needs the package mediapipe ({error}): pip install --no-deps mediapipe absl-py"
             ) from None
         options = tasks.vision.FaceLandmarkerOptions(
             base_options=tasks.BaseOptions(model_asset_path=str(model)),

@@ -19,9 +19,9 @@ import torch
 from emo_rt.face import Box
 from training import prepare, train
 from training.config import EmoConfig
-from training.corpus import Clip, make_clip
+from training.corpus import Clip, head_speed, make_clip
 from training.data import ClipFolder
-from training.face_detector import HaarDetector, MediaPipeDetector, faces_of_landmarks, rotation_angles
+from training.face_detector import Face, MediaPipeDetector, faces_of_landmarks, rotation_angles
 from training.footage import Shot, find_videos, identity_of, is_held_out, read_annotations
 from training.reader import MouthReader, correlation, load_clips
 from training.scene import rotation_matrix
@@ -177,9 +177,18 @@ def test_no_clip_goes_across_a_cut(prepared: Path, speakers: dict[str, Clip]) ->
     np.testing.assert_array_equal(same_pictures(frames, speakers["ben"].frames), np.arange(LENGTH))
 
 
+class TheSameFace:
+    """Where a generated speaker's face is; quick."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        return [Face(Box(0.25 * width, 0.3 * height, 0.5 * width, 0.5 * height))]
+
+
 def test_identities_are_never_shared_between_the_splits(
-    footage: Path, tmp_path: Path, speakers: dict[str, Clip]
+    tmp_path: Path, speakers: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(TheSameFace()))
     frames = speakers["cleo"].frames[:26]
     names = ["a/1.mp4", "a/2.mp4", "WRA_RandPaul0_001.mp4", "RandPaul2_0.mp4", "RandPaul1.mp4", "zoe.mp4", "zoe_2.mp4"]
     for name in names:
@@ -501,16 +510,16 @@ def test_the_package_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pyte
         MediaPipeDetector(tmp_path / "face.task")
 
 
-class TurningHead(HaarDetector):
+class TurningHead(TheSameFace):
     """Says what a landmarker would, of a head that turns by a degree a frame."""
 
     def __init__(self) -> None:
         self.frames = 0
 
-    def detect(self, image: np.ndarray) -> list:  # type: ignore[type-arg]
+    def detect(self, image: np.ndarray) -> list[Face]:
         (face, *_) = super().detect(image)
         self.frames += 1
-        mouth = Box(face.box.x + 10, face.box.y + 50, 20, 10)
+        mouth = Box(face.box.x + 14, face.box.y + 34, 20, 10)
         return [replace(face, mouth_box=mouth, rotation=np.array([float(self.frames), 0, 0]))]
 
 
@@ -601,11 +610,17 @@ def test_generated_and_real_clips_mix(prepared: Path, tmp_path: Path, speakers: 
     assert needs == {"audio": 1, "video": 2, "speed": 1}
 
 
-def test_a_reader_turns_pictures_into_rotation(tmp_path: Path, speakers: dict[str, Clip]) -> None:
+def test_a_reader_turns_pictures_into_rotation(
+    tmp_path: Path, speakers: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    MouthReader().save(tmp_path / "reader")
+    reader = MouthReader().eval()
+    monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(TheSameFace(), reader))
     write_video(tmp_path / "in" / "anna.mp4", speakers["anna"].frames, waveform=speakers["anna"].waveform)
-    line, (clip,) = one_video(tmp_path / "in", tmp_path / "out", "--reader", str(tmp_path / "reader"))
+    line, (clip,) = one_video(tmp_path / "in", tmp_path / "out")
+    read = reader.read(clip.frames).rotation
+    np.testing.assert_allclose(clip.rotation[10], read[8:13].mean(0), rtol=1e-4)  # smoothed
+    np.testing.assert_allclose(clip.head_speed, head_speed(clip.rotation), rtol=1e-3, atol=1e-4)
     assert clip.rotation.shape == (LENGTH, 3)
     assert clip.head_speed.shape == (LENGTH,)
     assert line["seconds_with_rotation"] == 1.0
