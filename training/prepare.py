@@ -31,6 +31,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -468,6 +469,10 @@ def _make_tools(settings: Settings) -> Tools:
 _cached_tools = functools.cache(_make_tools)
 
 
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _prepare(job: tuple[Video, Path, Settings]) -> Outcome:
     video, out, settings = job
     return prepare_video(video, out, settings, _cached_tools(settings))
@@ -492,7 +497,7 @@ def prepare(videos: list[Video], out: Path, settings: Settings, workers: int = 1
         for job in tqdm(jobs, unit="video"):
             report.add(_prepare(job))
     else:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, _leave_interrupts_to_the_parent) as pool:
             for outcome in tqdm(pool.imap(_prepare, jobs), total=len(jobs), unit="video"):
                 report.add(outcome)
     return report

@@ -255,7 +255,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     def stop(clip: Clip, path: Path) -> None:
         saved.append(path)
         if len(saved) == 2:
-            path.with_name(path.name + ".part").write_bytes(b"half")
+            path.with_name("half.npz.part").write_bytes(b"half")
             raise KeyboardInterrupt
         save(clip, path)
 
@@ -536,6 +536,45 @@ def test_a_detector_that_knows_more_is_believed(
     assert ClipFolder(
         tmp_path / "out" / str(line["split"]), EmoConfig.from_name("emo-test"), needs=("head_speed",)
     ).clips
+
+
+class Passing:
+    """Sees a face where ``x`` (t,) says, in widths of the picture; none where that is NaN."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = iter(x)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        x, (height, width) = next(self.x), image.shape[:2]
+        return [] if np.isnan(x) else [Face(Box(x * width, 0.3 * height, 0.5 * height, 0.5 * height))]
+
+
+def test_what_is_missed_or_mistaken_is_put_in_between(
+    tmp_path: Path, speakers: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = np.linspace(0.2, 0.3, LENGTH)
+    seen = path.copy()
+    seen[[7, 20]], seen[12] = np.nan, 0.9
+    monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(Passing(seen)))
+    write_video(tmp_path / "in" / "anna.mp4", speakers["anna"].frames[:LENGTH])
+    _, (clip,) = one_video(tmp_path / "in", tmp_path / "out", "--detect-every", "1")
+    np.testing.assert_allclose(clip.face_box[:, 0], 32 * path, atol=1e-3)
+    seen[[8, 9]] = np.nan
+    monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(Passing(seen)))
+    line, _ = one_video(tmp_path / "in", tmp_path / "again", "--detect-every", "1")
+    assert line["rejected"] == {"no face": 1.0}
+
+
+def test_a_face_that_leaves_the_crop_makes_no_clip(
+    tmp_path: Path, speakers: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = np.concatenate([np.full(LENGTH, 0.4), np.linspace(0.4, 0.8, LENGTH), np.full(LENGTH, 0.4)])
+    monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(Passing(seen)))
+    wide = np.full((3 * LENGTH, 64, 192, 3), 128, np.uint8)
+    write_video(tmp_path / "in" / "wide.mp4", wide)
+    line, _ = one_video(tmp_path / "in", tmp_path / "out", "--detect-every", "1")
+    assert line["rejected"] == {"face leaves the crop": 1.0}
+    assert [str(name)[-10:-4] for name in line["clips"]] == ["000000", "000050"]  # type: ignore[attr-defined]
 
 
 # Training
