@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import multiprocessing
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -43,7 +44,11 @@ _SAMPLE_TEXTS = ("Good morning! May I show you the view above the bay?", "We wer
 
 @dataclass(frozen=True)
 class Clip:
-    """One speaker for t frames at 25 Hz. Labels are float32 unless noted."""
+    """One speaker for t frames at 25 Hz. Labels are float32 unless noted.
+
+    Footage (``training.prepare``) knows only the frames and the boxes for certain. What else it does not know has
+    length 0 here and is absent from the file.
+    """
 
     frames: np.ndarray  # uint8 (t, h, w, 3), RGB
     waveform: np.ndarray  # (t * 640,) at 16 kHz in [-1, 1]
@@ -60,13 +65,43 @@ class Clip:
         path = Path(path)
         temporary = path.with_name(path.name + ".part")
         with temporary.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+            np.savez(file, **{name: getattr(self, name) for name in CLIP_FIELDS if self.knows(name)})
         temporary.replace(path)
 
+    def knows(self, *names: str) -> bool:
+        """Whether the clip has all these fields."""
+        return all(len(getattr(self, name)) for name in names)
+
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str, needs: Sequence[str] = ()) -> Self:
+        """Reads what `save` has written.
+
+        Args:
+            path: a .npz.
+            needs: fields that the clip must have, besides the frames and the boxes.
+
+        Raises:
+            ValueError: naming the file, if a field is missing that it must have.
+        """
         with np.load(path) as archive:
-            return cls(**{field.name: archive[field.name] for field in dataclasses.fields(cls)})
+            missing = [name for name in (*_CERTAIN, *needs) if name not in archive]
+            if missing:
+                raise ValueError(f"{path} has no {missing[0]}: {_CURES.get(missing[0], _NO_LABEL)}")
+            unknown = np.zeros(0, np.float32)
+            return cls(**{name: archive.get(name, unknown) for name in CLIP_FIELDS})
+
+
+#: Of `Clip`, in order.
+CLIP_FIELDS = tuple(field.name for field in dataclasses.fields(Clip))
+_CERTAIN = ("frames", "face_box", "mouth_box")
+_NO_LABEL = "footage has no such labels; use clips of `python -m training.corpus`"
+_NO_ROTATION = "prepare the footage with --landmarker or --reader, which see how the head turns"
+_CURES = {
+    "waveform": "only the image stage trains on videos without sound",
+    "rotation": _NO_ROTATION,
+    "head_speed": _NO_ROTATION,
+    **dict.fromkeys(_CERTAIN, "it is no clip of `python -m training.corpus` or `python -m training.prepare`"),
+}
 
 
 def is_held_out(seed: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Batch:
         reference_latents: of another frame of the same clip (b, c, h, w).
         motion_latents: of the n frames before (b, n, c, h, w).
         waveform: the audio encoder's windows (b, samples).
-        head_speed: (b, f + 2m) in degrees per frame.
+        head_speed: (b, f + 2m) in degrees per frame; None if that of a clip is unknown.
         face_region: masks (b, 1, resolution, resolution).
         loss_weight: (b, f, 1, h, w), larger where the mouth is.
         before: the same of the f frames before these.
@@ -57,19 +58,20 @@ class _Place:
 
 
 class ClipFolder:
-    """The clips of a directory that ``training.corpus`` has written, whole in memory.
+    """The clips of a directory that ``training.corpus`` or ``training.prepare`` has written, whole in memory.
 
     Args:
         directory: holds ``*.npz``.
         config: the size; its resolution and rates must be the clips'.
         vae: encodes the frames once, into a cache beside the clips; None keeps the frames themselves.
+        needs: fields of ``Clip``; footage that does not have them is left out.
 
     Raises:
         FileNotFoundError: if there is no clip.
-        ValueError: if a clip has another resolution.
+        ValueError: if a clip has another resolution, or none has the fields that are needed.
     """
 
-    def __init__(self, directory: Path, config: EmoConfig, vae: VAE | None = None) -> None:
+    def __init__(self, directory: Path, config: EmoConfig, vae: VAE | None = None, needs: Sequence[str] = ()) -> None:
         self.config = config
         paths = sorted(Path(directory).glob("*.npz"))
         cache = Path(directory) / f"latents-{_fingerprint(vae)}" if vae else None
@@ -77,14 +79,22 @@ class ClipFolder:
         self.latents: list[Tensor] = []
         for path in tqdm(paths, desc="reading clips", unit="clip"):
             clip = Clip.load(path)
+            if not clip.knows(*needs):
+                continue
             if clip.frames.shape[1] != config.resolution:
                 raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
             if vae and cache:
                 self.latents.append(_encode(clip, vae, cache / f"{path.stem}.npy"))
                 clip = replace(clip, frames=clip.frames[:0])  # the latents stand for them
             self.clips.append(clip)
+        if not paths:
+            raise FileNotFoundError(
+                f"{directory} has no clips: make some with `python -m training.corpus` or `python -m training.prepare`"
+            )
         if not self.clips:
-            raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
+            Clip.load(paths[0], needs)  # says what it does not have
+        #: Indices of the clips with a voice: the others serve single frames only.
+        self.voiced = [index for index, clip in enumerate(self.clips) if clip.knows("waveform")]
 
     def frames(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
         """Random frames (b, 3, h, w) in [-1, 1] and the mouth's place in them (b, 1, h, w), 0 or 1."""
@@ -97,14 +107,17 @@ class ClipFolder:
         return to_float(torch.stack(frames)), torch.stack(mouths)
 
     def phonemes(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
-        """Windows of sound (b, samples) and the phoneme class in each of their 50 Hz features (b, k)."""
+        """Windows of sound (b, samples) and the phoneme class in each of their 50 Hz features (b, k).
+
+        Every clip must have a waveform and phoneme classes (``needs``).
+        """
         waveforms, classes = [], []
         for _ in range(batch):
             clip = self.clips[rng.integers(len(self.clips))]
-            first = int(rng.integers(len(clip.mouth_opening)))
+            first = int(rng.integers(len(clip.face_box)))
             start, _ = self._window(first)
             waveforms.append(self._waveform(clip, first))
-            rate = len(clip.phoneme_class) // len(clip.mouth_opening)
+            rate = len(clip.phoneme_class) // len(clip.face_box)
             position = rate * start // self._samples_per_frame
             wanted = np.arange(position, position + rate * self.config.audio_window_frames)
             inside = (wanted >= 0) & (wanted < len(clip.phoneme_class))
@@ -133,12 +146,17 @@ class ClipFolder:
             first_clips: share that stands for the first clip of a video: the motion frames are zeros, and the
                 reference is the frame before.
             before: also give the f frames before these, with the same references.
+
+        Raises:
+            ValueError: if no clip has a voice.
         """
+        if not self.voiced:
+            raise ValueError("no clip has a voice, and only the image stage trains on videos without sound")
         n, f = self.config.motion_frames, self.config.clip_frames
         places = []
         for _ in range(batch):
             choices = STILL_CHOICES if rng.random() < still else 1
-            drawn = [self._place(rng, f, n + f * before) for _ in range(choices)]
+            drawn = [self._place(rng, f, n + f * before, self.voiced) for _ in range(choices)]
             places.append(min(drawn, key=lambda place: self._movement(place, f, n)))
         begins = rng.random(batch) < first_clips
         for place, begin in zip(places, begins, strict=True):
@@ -151,14 +169,22 @@ class ClipFolder:
             videos.before = self._batch(rng, earlier, mouth_weight, f, n)
         return videos
 
-    def _place(self, rng: np.random.Generator, frames: int, behind: int = 0) -> _Place:
-        """A random window of ``frames`` frames with as many as ``behind`` before it, and a random reference."""
-        clip = int(rng.integers(len(self.clips)))
+    def _place(
+        self, rng: np.random.Generator, frames: int, behind: int = 0, clips: Sequence[int] | None = None
+    ) -> _Place:
+        """A random window of ``frames`` frames with as many as ``behind`` before it, and a random reference.
+
+        From one of ``clips`` (default: all).
+        """
+        clips = range(len(self.clips)) if clips is None else clips
+        clip = clips[int(rng.integers(len(clips)))]
         length = len(self.latents[clip])
         return _Place(clip, int(rng.integers(behind, length - frames + 1)), int(rng.integers(length)))
 
     def _movement(self, place: _Place, frames: int, behind: int) -> float:
-        return float(self.clips[place.clip].head_speed[place.first - behind : place.first + frames].mean())
+        """Mean head speed in degrees per frame; infinite where it is unknown: nothing says that the head is still."""
+        speed = self.clips[place.clip].head_speed[place.first - behind : place.first + frames]
+        return float(speed.mean()) if len(speed) else float("inf")
 
     def _batch(
         self, rng: np.random.Generator, places: list[_Place], mouth_weight: float, frames: int, motion_frames: int
@@ -171,8 +197,9 @@ class ClipFolder:
             references.append(encoded[place.reference].float())
             motions.append(encoded[first - motion_frames : first].float())
             waveforms.append(self._waveform(clip, first))
-            around = np.arange(first - config.audio_margin, first + frames + config.audio_margin)
-            speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
+            if clip.knows("head_speed"):
+                around = np.arange(first - config.audio_margin, first + frames + config.audio_margin)
+                speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
             margin = float(rng.uniform(0.5, 1.5)) * config.face_region_margin
             box = union(Box(*map(float, box)) for box in clip.face_box[first : first + frames])
             regions.append(torch.from_numpy(face_region(box, config.resolution, margin))[0])
@@ -187,7 +214,7 @@ class ClipFolder:
             reference_latents=torch.stack(references),
             motion_latents=torch.stack(motions) if video else None,
             waveform=torch.stack(waveforms) if video else None,
-            head_speed=torch.stack(speeds) if video else None,
+            head_speed=torch.stack(speeds) if video and len(speeds) == len(places) else None,
             face_region=torch.stack(regions),
             loss_weight=torch.stack(weights),
         )

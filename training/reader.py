@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from training.corpus import Clip
+from training.corpus import CLIP_FIELDS, Clip
 from training.vae import to_float
 
 RESOLUTION = 128  # pixels a side of what the network sees
@@ -177,8 +177,13 @@ def reader_accuracy(reader: MouthReader, clips: Sequence[Clip], blur: float = 1.
 
 
 def load_clips(directory: Path) -> dict[str, Clip]:
-    """All clips of a directory by name. Raises ``FileNotFoundError`` if there is none."""
-    clips = {path.stem: Clip.load(path) for path in sorted(Path(directory).glob("*.npz"))}
+    """All clips of a directory by name.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming the first clip that lacks a label, as footage does.
+    """
+    clips = {path.stem: Clip.load(path, needs=CLIP_FIELDS) for path in sorted(Path(directory).glob("*.npz"))}
     if not clips:
         raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
     return clips
@@ -201,7 +206,7 @@ class _Pictures:
             raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
         parts = []
         for number, path in enumerate(tqdm(paths, desc="reading clips", unit="clip")):
-            clip = Clip.load(path)
+            clip = Clip.load(path, needs=("mouth_opening", "mouth_width", "rotation"))
             kept = slice(number % stride, None, stride)
             corner, size = clip.mouth_box[kept, :2], clip.mouth_box[kept, 2:]
             boxes = np.concatenate([corner, corner + size], 1) / (clip.frames.shape[1] / 2) - 1

@@ -50,6 +50,9 @@ from training.samples import diffusion_grid, reconstruction_grid
 from training.schedule import loss_weights, noise_scheduler, training_target
 from training.speech import PHONEME_CLASSES
 
+#: Fields that a stage's clips must have; footage without them is left out.
+NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}
+
 
 def trained_parameters(model: EmoModel, stage: str) -> list[str]:
     """Names of the parameters that a stage trains (paper, section 3.3)."""
@@ -93,7 +96,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed_precision)
         encoded = stage not in ("vae", "decoder", "audio")
-        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None)
+        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None, NEEDS.get(stage, ()))
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(seed), 256)
             model.vae.fit_shortcut(images.to(self.device))
@@ -244,7 +247,6 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """``heard`` (b,) says whose voice is heard; ``motion_noise`` (b,) is the deviation on the motion frames."""
         assert batch.waveform is not None
-        assert batch.head_speed is not None
         assert batch.motion_latents is not None
         with torch.no_grad():
             features = model.audio_encoder(batch.waveform.to(self.device))
@@ -252,7 +254,10 @@ class Trainer:
         motion = batch.motion_latents.to(self.device)
         deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
         motion = motion + deviation * torch.randn_like(motion)
-        head_speed = batch.head_speed.to(self.device) if self.stage == "speed" else None
+        head_speed = None
+        if self.stage == "speed":
+            assert batch.head_speed is not None
+            head_speed = batch.head_speed.to(self.device)
         return {
             **model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
             **model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
@@ -367,7 +372,9 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"{', '.join(config_names())} or a .toml file: recipes and, without --init, the model "
         "(default: emo-tiny; with --init the checkpoint's)",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of `python -m training.corpus`")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="clips of training.corpus or training.prepare"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint; resumes what is there")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument("--batch-size", type=int, help="samples per step (default: the config's)")
