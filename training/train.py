@@ -40,8 +40,8 @@ from training.backbone import has_motion
 from training.config import SIZES, EmoConfig
 from training.data import Batch, ClipFolder
 from training.model import EmoModel
+from training.phonemes import PHONEME_CLASSES
 from training.schedule import loss_weights, noise_scheduler, training_target
-from training.speech import PHONEME_CLASSES
 
 STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
 
