@@ -230,7 +230,7 @@ def _head_motion(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.
 
     A third of the heads hardly move, a third of the others shake or nod as well, up to as fast as heads do.
     """
-    liveliness = 0.07 * rng.random() if rng.random() < 0.34 else rng.uniform(0.1, 1)
+    liveliness = 0.07 * rng.random() if rng.random() < 0.38 else rng.uniform(0.1, 1)
     frequency = 0.12 + 0.75 * liveliness * rng.uniform(0.6, 1)
     size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
     resting = rng.normal(0, 0.16, 3)

@@ -62,7 +62,7 @@ def test_front_rounded_vowels_round_the_mouth() -> None:
 
 def test_the_splits_share_no_voice_variant_or_family() -> None:
     sets = [set(VOICES[split]) for split in SPLITS]
-    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert len(set.union(*sets)) == sum(map(len, sets))
     assert {"en-us+f4", "en+m5", "en-gb-scotland+f2", "en-us-nyc"} <= sets[1]
     trained = {voice.partition("+")[2] for voice in VOICES["train"]}
     assert not trained & {voice.partition("+")[2] for voice in VOICES["held-out-family"]}
@@ -113,6 +113,7 @@ def test_a_song_keeps_consonants_stretches_vowels_and_stays_aligned() -> None:
     assert len(sung.phonemes) == len(spoken.phonemes)
     assert sung.seconds > 1.3 * spoken.seconds
     assert sung.seconds == pytest.approx(sung.phonemes[-1].end + spoken.seconds - spoken.phonemes[-1].end, abs=1e-3)
+    likeness = []
     for before, after in zip(spoken.phonemes, sung.phonemes, strict=True):
         if before.symbol in ("p", "k", "t"):
             assert after.end - after.start == pytest.approx(before.end - before.start, abs=1e-6)
@@ -123,7 +124,9 @@ def test_a_song_keeps_consonants_stretches_vowels_and_stays_aligned() -> None:
             )
             smooth = np.hanning(80)
             envelopes = [np.convolve(part, smooth / smooth.sum(), "same") for part in (source, target)]
-            assert np.corrcoef(*envelopes)[0, 1] > 0.7
+            likeness.append(np.corrcoef(*envelopes)[0, 1])
+    assert min(likeness) > 0.6
+    assert np.mean(likeness) > 0.85
 
 
 def test_a_song_has_notes() -> None:

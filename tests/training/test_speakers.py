@@ -63,16 +63,18 @@ def test_a_clip_of_an_older_version_loads_without_what_came_later(clip: Clip, tm
     assert old.text == old.voice == old.language == old.style == old.sound == ""
 
 
-def test_the_blink_label_is_what_the_eyes_do(clip: Clip) -> None:
-    """Shut eyes hide the iris and the white: the frames' eyes differ from those before where the label moves."""
+def test_the_blink_label_is_what_the_eyes_do() -> None:
+    """In a still head, the upper face changes most where the lids move."""
+    clip = make_clip(seed=6, seconds=3.0, resolution=96)
+    assert clip.head_speed.mean() < 0.05
     assert clip.blink.shape == (75,)
     assert clip.blink.dtype == np.float32
     assert clip.blink.max() == 1
-    face = clip.face_box.mean(0)
-    eyes = clip.frames[:, int(face[1]) : int(clip.mouth_box[:, 1].min() - 4)].astype(np.float32)
+    face = clip.face_box[0]
+    eyes = clip.frames[:, int(face[1] + 0.25 * face[3]) : int(face[1] + 0.5 * face[3])].astype(np.float32)
     change = np.abs(np.diff(eyes, axis=0)).mean((1, 2, 3))
     moves = np.abs(np.diff(clip.blink)) > 0.3
-    assert change[moves].mean() > 1.5 * change[~moves].mean()
+    assert change[moves].mean() > 3 * change[~moves].mean()
 
 
 def test_heads_move_at_every_speed_of_the_buckets() -> None:
