@@ -25,7 +25,7 @@ _ALIASES = {
     "iA": "A:", "iE": "E", "ua": "A:", "@r": "3:", "i.": "I", "i[": "I", "ju": "u:", "ja": "a", "A~": "A:", "E~": "E",
     "O~": "O:", "B": "v", "*": "d", "Q": "g", "J": "j", "c": "k", "H": "h", "X": "h", "ts": "s", "dz": "z", "ts;": "tS",
     "dz;": "dZ", "ts.": "tS", "s.": "S", "z.": "Z", "sx": "S", "s\\": "S", "z\\": "Z", "t_s": "s", "t_s\\": "tS",
-    "d_z\\": "dZ", "p\\": "f",
+    "d_z\\": "dZ", "p\\": "f", "!": "t",
 }  # fmt: skip
 
 # Symbols that mean another sound in one language.
