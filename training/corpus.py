@@ -1,6 +1,9 @@
 """Clips of generated speakers with ground truth: `python -m training.corpus --out DIR` writes them.
 
-Everything about a clip follows from its seed. A tenth of the seeds is held out, with portraits and voices of their own.
+Everything about a clip follows from its seed. A tenth of the seeds is held out, with portraits, voices, languages and
+sentences of their own. `--split held-out-family` gives them another synthesizer's voices (`training.voices`).
+
+Of the training clips, six in ten have an imperfect sound (`training.sound`); the labels are those of the voice alone.
 
 `python -m training.corpus --sample assets` makes the repository's sample portrait and voice, which are held out too.
 """
@@ -23,19 +26,21 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from training.delivery import random_delivery
 from training.heads import Motion, sample_portraits
 from training.mouth import mouth_curves
 from training.render import render
 from training.scene import rotation_matrix
-from training.speech import SAMPLE_RATE, VOICES, Utterance, frame_classes, join, random_sentence, synthesize
+from training.sound import augment
+from training.speech import SAMPLE_RATE, Utterance, frame_classes, join, random_sentence, synthesize
+from training.voices import SPLITS, random_voice, voice_language
 
 FRAMES_PER_SECOND = 25
-HELD_OUT_VOICES = ("en-us+f4", "en+m5", "en-gb-scotland+f2", "en-us-nyc")
-TRAINING_VOICES = tuple(voice for voice in VOICES if voice not in HELD_OUT_VOICES)
 
 _SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
 _ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
 _LOUDEST = 0.9
+_AUGMENTED_SHARE = 0.6
 
 _SAMPLE_SEED = 348  # held out
 _SAMPLE_VOICE = "en-us+f4"  # held out
@@ -58,7 +63,13 @@ class Clip:
     head_speed: np.ndarray  # (t,) degrees per frame: the angle from the previous rotation to this one
     face_box: np.ndarray  # (t, 4) x, y, width, height in pixels
     mouth_box: np.ndarray  # (t, 4)
-    phoneme_class: np.ndarray  # int64 (2 * t,) at 50 Hz: indices into `training.speech.PHONEME_CLASSES`
+    phoneme_class: np.ndarray  # int64 (2 * t,) at 50 Hz: indices into `training.phonemes.PHONEME_CLASSES`
+    blink: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))  # (t,) 0 open .. 1 shut
+    text: str = ""
+    voice: str = ""  # espeak-ng's name, such as "en-us+f3"
+    language: str = ""
+    style: str = ""  # "speech", "whisper" or "singing"
+    sound: str = ""  # "clean", or the effects of `training.sound` joined by "+"
 
     def save(self, path: Path | str) -> None:
         """Writes an uncompressed .npz, whole or not at all."""
@@ -87,12 +98,14 @@ class Clip:
             missing = [name for name in (*_CERTAIN, *needs) if name not in archive]
             if missing:
                 raise ValueError(f"{path} has no {missing[0]}: {_CURES.get(missing[0], _NO_LABEL)}")
-            unknown = np.zeros(0, np.float32)
-            return cls(**{name: archive.get(name, unknown) for name in CLIP_FIELDS})
+            unknown = dict.fromkeys(CLIP_FIELDS, np.zeros(0, np.float32)) | dict.fromkeys(_STRINGS, "")
+            known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in archive}
+        return cls(**unknown | known)
 
 
 #: Of `Clip`, in order.
 CLIP_FIELDS = tuple(field.name for field in dataclasses.fields(Clip))
+_STRINGS = tuple(field.name for field in dataclasses.fields(Clip) if field.type == "str")
 _CERTAIN = ("frames", "face_box", "mouth_box")
 _NO_LABEL = "footage has no such labels; use clips of `python -m training.corpus`"
 _NO_ROTATION = "prepare the footage with --landmarker or --reader, which see how the head turns"
@@ -109,11 +122,34 @@ def is_held_out(seed: int) -> bool:
     return hashlib.sha256(str(seed).encode()).digest()[0] < 26
 
 
-def make_clip(seed: int, seconds: float = 4.0, resolution: int = 128) -> Clip:
-    """The clip of a seed: one person, one voice, `seconds` of speech with pauses, and motion of its own liveliness."""
-    rng = np.random.default_rng([seed, 0xC119])
+def make_clip(
+    seed: int,
+    seconds: float = 4.0,
+    resolution: int = 128,
+    *,
+    voices: str | None = None,
+    augmented_share: float | None = None,
+) -> Clip:
+    """The clip of a seed: one person, one voice, `seconds` of speech with pauses, and motion of its own liveliness.
+
+    Args:
+        voices: whose voices speak, one of `training.voices.SPLITS`; by default those of the seed's own split.
+        augmented_share: chance that the sound is made imperfect; by default 0.6 in training and 0 in held-out clips.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    own = "held-out" if is_held_out(seed) else "train"
+    voices = voices or own
+    if voices not in SPLITS:
+        raise ValueError(f"no split is called {voices!r}: there are {', '.join(SPLITS)}")
+    if augmented_share is None:
+        augmented_share = _AUGMENTED_SHARE if own == "train" else 0.0
     frames = round(seconds * FRAMES_PER_SECOND)
-    utterance = _speech(rng, is_held_out(seed), frames / FRAMES_PER_SECOND)
+    # Each with a generator of its own: another voice does not change the motion.
+    utterance, style = _speech(np.random.default_rng([seed, 0x5BEE]), voices, frames / FRAMES_PER_SECOND)
+    waveform, sound = _heard(np.random.default_rng([seed, 0x50D]), utterance.waveform, voices, augmented_share)
+    rng = np.random.default_rng([seed, 0xC119])
     curves = mouth_curves(utterance, FRAMES_PER_SECOND, frames)
     rotation, translation = _head_motion(rng, frames)
     gaze = _gaze(rng, frames)
@@ -131,7 +167,7 @@ def make_clip(seed: int, seconds: float = 4.0, resolution: int = 128) -> Clip:
     pixels = (rendering.frames * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     return Clip(
         frames=pixels.numpy(),
-        waveform=utterance.waveform,
+        waveform=waveform,
         mouth_opening=curves.opening,
         mouth_width=curves.width,
         rotation=motion.rotation.numpy(),
@@ -139,6 +175,12 @@ def make_clip(seed: int, seconds: float = 4.0, resolution: int = 128) -> Clip:
         face_box=rendering.face_box.numpy(),
         mouth_box=rendering.mouth_box.numpy(),
         phoneme_class=frame_classes(utterance, 2 * FRAMES_PER_SECOND, 2 * frames),
+        blink=motion.blink.numpy(),
+        text=utterance.text,
+        voice=utterance.voice,
+        language=voice_language(utterance.voice),
+        style=style,
+        sound=sound,
     )
 
 
@@ -154,19 +196,40 @@ def head_speed(rotation: np.ndarray) -> np.ndarray:
     return speeds.numpy().astype(np.float32)
 
 
-def _speech(rng: np.random.Generator, held_out: bool, seconds: float) -> Utterance:
-    """Sentences with pauses, cut to exactly `seconds`."""
-    voice = str(rng.choice(HELD_OUT_VOICES if held_out else TRAINING_VOICES))
-    rate, pitch = int(rng.integers(135, 195)), int(rng.integers(25, 76))
+def _speech(rng: np.random.Generator, voices: str, seconds: float) -> tuple[Utterance, str]:
+    """Sentences with pauses, cut to exactly `seconds`, and the style in which they are said."""
+    delivery = random_delivery(rng, voices)
+    language = voice_language(delivery.voice)
     utterances, pauses, total = [], [], 0.0
     while total < seconds:
-        utterances.append(synthesize(random_sentence(rng), voice, rate, pitch))
+        sentence = random_sentence(rng, language, held_out=voices != "train")
+        said = delivery.say(sentence, rng)
+        emphasis = np.float32(10 ** (rng.uniform(-6, 0) / 20))
+        utterances.append(dataclasses.replace(said, waveform=emphasis * said.waveform))
         pauses.append(float(rng.uniform(0.0, 0.4) if rng.random() < 0.75 else rng.uniform(0.4, 1.2)))
-        total += pauses[-1] + utterances[-1].seconds
+        total += pauses[-1] + said.seconds
     whole = join(utterances, pauses)
-    loudness = rng.uniform(0.4, 1) * _LOUDEST / np.abs(whole.waveform).max()
+    loudness = np.exp(rng.uniform(np.log(0.15), 0)) * _LOUDEST / np.abs(whole.waveform).max()
     # The phonemes beyond the end stay: the mouth prepares for them.
-    return dataclasses.replace(whole, waveform=whole.waveform[: round(seconds * SAMPLE_RATE)] * np.float32(loudness))
+    waveform = whole.waveform[: round(seconds * SAMPLE_RATE)] * np.float32(loudness)
+    return dataclasses.replace(whole, waveform=waveform), delivery.style
+
+
+def _heard(rng: np.random.Generator, waveform: np.ndarray, voices: str, share: float) -> tuple[np.ndarray, str]:
+    """The waveform as it is heard, imperfect in a `share` of the cases, and what has happened to it."""
+    if rng.random() >= share:
+        return waveform, "clean"
+
+    def babble() -> np.ndarray:
+        length = len(waveform)
+        speakers = [random_voice(rng, voices) for _ in range(3)]
+        sentences = [
+            synthesize(random_sentence(rng, voice_language(voice), voices != "train"), voice) for voice in speakers
+        ]
+        return np.sum([np.roll(np.resize(said.waveform, length), int(rng.integers(length))) for said in sentences], 0)
+
+    heard, effects = augment(waveform, rng, babble)
+    return heard, "+".join(effects)
 
 
 def write_sample(directory: Path) -> None:
@@ -193,15 +256,32 @@ def _wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarr
 
 
 def _head_motion(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (frames, 3) in degrees and translation (frames, 2) in fractions of the frame."""
-    liveliness = rng.uniform(0, 1) ** 1.5
+    """Rotation (frames, 3) in degrees and translation (frames, 2) in fractions of the frame.
+
+    A third of the heads hardly move, a third of the others shake or nod as well, up to as fast as heads do.
+    """
+    liveliness = 0.07 * rng.random() if rng.random() < 0.38 else rng.uniform(0.1, 1)
     frequency = 0.12 + 0.75 * liveliness * rng.uniform(0.6, 1)
     size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
     resting = rng.normal(0, 0.16, 3)
+    swings = np.zeros((frames, 3))
+    if liveliness > 0.1 and rng.random() < 0.35:
+        size, resting = 0.25 * size, 0.3 * resting
+        swings = _swings(rng, frames)
     curves = np.stack([_wander(rng, frames, frequency) for _ in range(3)], 1)
-    rotation = _ROTATION_LIMITS * np.tanh(resting + size * curves)
+    rotation = _ROTATION_LIMITS * (np.tanh(resting + size * curves) + swings)
     sway = np.stack([_wander(rng, frames, 0.6 * frequency) for _ in range(2)], 1)
-    return rotation, 0.016 * (0.05 + liveliness) * sway
+    return rotation.clip(-_ROTATION_LIMITS, _ROTATION_LIMITS), 0.016 * (0.05 + liveliness) * sway
+
+
+def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Shaking or nodding (frames, 3) in fractions of the limits: 0.7 to 1.6 times a second, mostly in one axis."""
+    sizes = rng.uniform(0.1, 0.45, 3)
+    sizes[int(rng.random() < 0.25)] = rng.uniform(0.6, 0.85)
+    frequency, drift = rng.uniform(0.7, 1.6), rng.uniform(-0.08, 0.08)  # Hz, Hz per second
+    time = np.arange(frames) / FRAMES_PER_SECOND
+    cycles = frequency * time + drift * time**2 / 2
+    return sizes * np.sin(2 * np.pi * (cycles[:, None] + rng.random(3)))
 
 
 def _blinks(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -236,14 +316,15 @@ def _smoothed(curve: np.ndarray, window: int) -> np.ndarray:
 def _seeds(first: int, clips: int, split: str) -> list[int]:
     """The first `clips` seeds of a split, from `first` on."""
     candidates = itertools.count(first)
-    chosen = (seed for seed in candidates if split == "all" or is_held_out(seed) == (split == "held-out"))
+    chosen = (seed for seed in candidates if split == "all" or is_held_out(seed) == (split != "train"))
     return list(itertools.islice(chosen, clips))
 
 
-def _write(job: tuple[int, Path, float, int]) -> None:
-    seed, path, seconds, resolution = job
+def _write(job: tuple[int, Path, float, int, str | None, float | None]) -> None:
+    seed, path, seconds, resolution, voices, augmented_share = job
     torch.set_num_threads(1)
-    make_clip(seed, seconds, resolution).save(path)
+    clip = make_clip(seed, seconds, resolution, voices=voices, augmented_share=augmented_share)
+    clip.save(path)
 
 
 def main() -> None:
@@ -253,7 +334,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each (default: %(default)s)")
     parser.add_argument("--resolution", type=int, default=128, help="side of a frame in pixels (default: 128)")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
-    parser.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="which speakers to take")
+    parser.add_argument("--split", choices=("all", *SPLITS), default="all", help="which speakers to take")
+    parser.add_argument(
+        "--augmented-share",
+        type=float,
+        help="share of clips with noise, rooms, codecs and the like (default: 0.6 of training, 0 of held-out clips)",
+    )
     parser.add_argument("--sample", type=Path, metavar="DIR", help="write only the sample portrait and voice, there")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     arguments = parser.parse_args()
@@ -265,8 +351,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     seeds = _seeds(arguments.seed, arguments.clips, arguments.split)
     paths = [arguments.out / f"{seed:08d}.npz" for seed in seeds]
+    voices = None if arguments.split == "all" else arguments.split
     jobs = [
-        (seed, path, arguments.seconds, arguments.resolution)
+        (seed, path, arguments.seconds, arguments.resolution, voices, arguments.augmented_share)
         for seed, path in zip(seeds, paths, strict=True)
         if not path.exists()
     ]

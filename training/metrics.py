@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.speech import PHONEME_CLASSES
+from training.phonemes import PHONEME_CLASSES
 
 #: Up to this opening (0 closed .. 1 wide open) lips count as closed.
 CLOSED = 0.15

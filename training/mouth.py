@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.speech import PHONEME_CLASSES, Utterance, phoneme_class
+from training.phonemes import PHONEME_CLASSES, phoneme_class
+from training.speech import Utterance
 
 # Class -> (opening, width, dominance). Dominance is how firmly the mouth insists on the shape: p, b and m must close, w
 # must round, while h takes the shape of its neighbours (dominance functions after Cohen and Massaro, 1993).

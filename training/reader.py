@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from training.corpus import CLIP_FIELDS, Clip
+from training.corpus import Clip
 from training.vae import to_float
 
 RESOLUTION = 128  # pixels a side of what the network sees
 
+_LABELS = ("waveform", "mouth_opening", "mouth_width", "rotation", "head_speed", "phoneme_class")
 _STRIDE = 4  # pixels per cell of the attention map, on each side
 _ROTATION_UNIT = 20.0  # degrees
 _MIRRORED = (-1.0, 1.0, -1.0)  # a mirror turns yaw and roll around
@@ -183,7 +184,7 @@ def load_clips(directory: Path) -> dict[str, Clip]:
         FileNotFoundError: if there is none.
         ValueError: naming the first clip that lacks a label, as footage does.
     """
-    clips = {path.stem: Clip.load(path, needs=CLIP_FIELDS) for path in sorted(Path(directory).glob("*.npz"))}
+    clips = {path.stem: Clip.load(path, needs=_LABELS) for path in sorted(Path(directory).glob("*.npz"))}
     if not clips:
         raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
     return clips

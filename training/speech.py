@@ -5,6 +5,7 @@ with ground truth (`training.mouth`) and frame labels for a speech encoder (`fra
 """
 
 import ctypes
+import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,38 +15,11 @@ import av
 import espeakng_loader
 import numpy as np
 
+from training.languages import WORDS_OF_LANGUAGE
+from training.phonemes import local_symbol, phoneme_class
 from training.vocabulary import SENTENCE_PATTERNS, WORDS
 
 SAMPLE_RATE = 16000
-
-VOICES: tuple[str, ...] = (
-    "en-us", "en-us+f2", "en-us+f3", "en-us+f4", "en-us+m1", "en-us+m3", "en-us+m7", "en-us+Annie", "en-us+Andy",
-    "en", "en+f1", "en+f5", "en+m2", "en+m5", "en+steph", "en+Michael",
-    "en-gb-scotland", "en-gb-scotland+f2", "en-gb-x-rp", "en-gb-x-rp+f3", "en-gb-x-gbclan", "en-gb-x-gbcwmd+m4",
-    "en-029+f4", "en-us-nyc", "en-us-nyc+linda",
-)  # fmt: skip
-
-# Silence, then 24 consonants and 17 vowels, in espeak's notation.
-PHONEME_CLASSES: tuple[str, ...] = (
-    "silence",
-    "p", "b", "m", "f", "v", "w", "T", "D", "t", "d", "n", "s", "z", "l", "r", "S", "Z", "tS", "dZ", "k", "g", "N", "h",
-    "j",
-    "i:", "I", "E", "a", "A:", "O:", "0", "V", "U", "u:", "3:", "@", "eI", "aI", "aU", "oU", "OI",
-)  # fmt: skip
-
-# espeak's other symbols for the same sounds: reduced vowels, vowels before r, taps, accents.
-_ALIASES = {
-    "i": "i:", "i@": "i:", "i@3": "i:", "I2": "I", "I#": "I", "I@": "I", "e": "E", "E2": "E", "e@": "E", "E@": "E",
-    "EI": "eI", "e:": "eI", "E:": "E", "aa": "a", "a#": "@", "a2": "a", "a:": "A:", "A": "A:", "A@": "A:", "A#": "A:",
-    "aI@": "aI", "aI3": "aI", "aU@": "aU", "O": "O:", "O@": "O:", "o@": "O:", "O2": "O:", "o": "oU", "o:": "oU",
-    "o#": "oU", "0#": "0", "0@": "0", "V#": "V", "V2": "V", "U@": "U", "U#": "U", "u": "u:", "u@": "u:", "3": "3:",
-    "@2": "@", "@3": "3:", "@L": "@", "@5": "@", "@#": "@", "t#": "t", "t2": "t", "?": "t", "d#": "d", "n-": "n",
-    "m-": "m", "l-": "l", "l#": "l", "L": "l", "r-": "r", "R": "r", "r/": "r", "x": "h", "C": "h", "hw": "w", "w#": "w",
-    ";": "j", "N-": "N",
-}  # fmt: skip
-
-_CLASS_OF = {name: index for index, name in enumerate(PHONEME_CLASSES)}
-_CLASS_OF |= {alias: _CLASS_OF[name] for alias, name in _ALIASES.items()}
 
 
 @dataclass(frozen=True)
@@ -91,7 +65,10 @@ _INITIALIZE_PHONEME_EVENTS = 0x0001
 _INITIALIZE_DONT_EXIT = 0x8000
 _EVENT_LIST_TERMINATED, _EVENT_PHONEME = 0, 7
 _CHARS_UTF8 = 1
-_RATE, _PITCH = 1, 3
+_RATE, _PITCH, _PITCH_RANGE = 1, 3, 4
+
+_SILENT = 2e-3
+_BURST_TOLERANCE, _LONGEST_CLOSURE = 0.012, 0.08  # seconds
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
@@ -129,12 +106,15 @@ class _Espeak:
             index += 1
         return 0
 
-    def __call__(self, text: str, voice: str, rate: int, pitch: int) -> tuple[np.ndarray, list[tuple[str, float]]]:
+    def __call__(
+        self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
+    ) -> tuple[np.ndarray, list[tuple[str, float]]]:
         """Returns int16 samples at the native rate and each phoneme's onset in seconds."""
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
         self.library.espeak_SetParameter(_RATE, rate, 0)
         self.library.espeak_SetParameter(_PITCH, pitch, 0)
+        self.library.espeak_SetParameter(_PITCH_RANGE, pitch_range, 0)
         self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise: equal calls give equal samples
         self.chunks, self.onsets = [], []
         encoded = text.encode()
@@ -150,29 +130,46 @@ class _Espeak:
         ctypes.CDLL(None).dlclose(ctypes.c_void_p(self.library._handle))
 
 
-def synthesize(text: str, voice: str = "en-us", rate: int = 175, pitch: int = 50) -> Utterance:
+def synthesize(text: str, voice: str = "en-us", rate: int = 175, pitch: int = 50, pitch_range: int = 50) -> Utterance:
     """Speaks `text`.
 
     Args:
         text: a sentence or several.
-        voice: an espeak-ng voice with an optional variant, such as "en-us+f3" (see `VOICES`).
+        voice: an espeak-ng voice with an optional variant, such as "en-us+f3" (see `training.voices`).
         rate: words per minute, 80 to 450.
         pitch: base pitch, 0 to 99.
+        pitch_range: how far it rises and falls, 0 to 99.
 
     Raises:
         ValueError: the voice is unknown, or the text has nothing to say.
     """
     with closing(_Espeak()) as espeak:
-        samples, onsets = espeak(text, voice, rate, pitch)
-    waveform = _resample(samples, espeak.native_rate)
+        samples, onsets = espeak(text, voice, rate, pitch, pitch_range)
+    waveform = resample(samples, espeak.native_rate)
     seconds = len(waveform) / SAMPLE_RATE
-    starts = [min(start, seconds) for _, start in onsets] + [seconds]
+    starts = [min(_closure(waveform, symbol, start), seconds) for symbol, start in onsets] + [seconds]
+    starts = np.maximum.accumulate(starts).tolist()
+    language = voice.partition("+")[0]
     phonemes = tuple(
-        Phoneme(symbol, start, end)
+        Phoneme(local_symbol(symbol, language), start, end)
         for (symbol, _), start, end in zip(onsets, starts[:-1], starts[1:], strict=True)
         if end > start
     )
     return Utterance(waveform, phonemes, text, voice)
+
+
+def _closure(waveform: np.ndarray, symbol: str, burst: float) -> float:
+    """When the closure of a voiceless plosive or affricate begins, in seconds; of other sounds, when they do.
+
+    espeak-ng reports these sounds from their burst on, and counts the silence before it to the sound before.
+    """
+    if not symbol.startswith(("p", "t", "k", "c")):
+        return burst
+    end = round((burst - _BURST_TOLERANCE) * SAMPLE_RATE)
+    begin = max(end - round(_LONGEST_CLOSURE * SAMPLE_RATE), 0)
+    loud = np.flatnonzero(np.abs(waveform[begin : max(end, 0)]) > _SILENT)
+    quiet = begin + loud[-1] + 1 if len(loud) else begin
+    return quiet / SAMPLE_RATE if 0 < quiet < end else burst
 
 
 def join(utterances: Sequence[Utterance], pauses: Sequence[float]) -> Utterance:
@@ -190,25 +187,14 @@ def join(utterances: Sequence[Utterance], pauses: Sequence[float]) -> Utterance:
     return Utterance(np.concatenate(waveforms), tuple(phonemes), text, utterances[0].voice)
 
 
-def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """int16 (samples,) at `rate` Hz -> float32 (samples,) at 16 kHz in [-1, 1]."""
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    """int16 or float32 (samples,) at `rate` Hz -> float32 (samples,) at 16 kHz in [-1, 1]."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+    sample_format = "s16" if samples.dtype == np.int16 else "flt"
+    frame = av.AudioFrame.from_ndarray(samples[None], format=sample_format, layout="mono")
     frame.sample_rate = rate
     parts = [part.to_ndarray()[0] for source in (frame, None) for part in resampler.resample(source)]
     return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
-
-
-def phoneme_class(symbol: str) -> int:
-    """The index into `PHONEME_CLASSES` of an espeak symbol; variants and unknown symbols go to the nearest class."""
-    if not symbol or symbol.startswith(("_", "|")):
-        return 0
-    if symbol in _CLASS_OF:
-        return _CLASS_OF[symbol]
-    for length in range(len(symbol) - 1, 0, -1):  # "aI#2" -> "aI"
-        if symbol[:length] in _CLASS_OF:
-            return _CLASS_OF[symbol[:length]]
-    return _CLASS_OF["@"]
 
 
 def frame_classes(utterance: Utterance, frames_per_second: float, frames: int) -> np.ndarray:
@@ -222,11 +208,29 @@ def frame_classes(utterance: Utterance, frames_per_second: float, frames: int) -
     return np.where(middles < utterance.phonemes[-1].end, found, 0)
 
 
-def random_sentence(rng: np.random.Generator) -> str:
-    """A grammatical English sentence that takes 2 to 5 s to say."""
+def random_sentence(rng: np.random.Generator, language: str = "en", held_out: bool = False) -> str:
+    """A sentence that takes 2 to 5 s to say: grammatical in English, frequent words at random in other languages.
+
+    A tenth of all sentences is held out: no sentence comes both with and without `held_out`.
+
+    Raises:
+        KeyError: there are no words of this language.
+    """
+    while True:
+        sentence = _english_sentence(rng) if language == "en" else _words(rng, language)
+        if (hashlib.sha256(sentence.encode()).digest()[0] < 26) == held_out:
+            return sentence
+
+
+def _english_sentence(rng: np.random.Generator) -> str:
     sentence = str(rng.choice(SENTENCE_PATTERNS))
     while "{" in sentence:
         before, _, rest = sentence.partition("{")
         kind, _, after = rest.partition("}")
         sentence = before + str(rng.choice(WORDS[kind])) + after
     return sentence[0].upper() + sentence[1:]
+
+
+def _words(rng: np.random.Generator, language: str) -> str:
+    words = rng.choice(WORDS_OF_LANGUAGE[language], int(rng.integers(4, 9)))
+    return " ".join(words) + str(rng.choice([".", ".", ".", "?"]))

@@ -45,10 +45,10 @@ from training.config import EmoConfig, config_names
 from training.data import Batch, ClipFolder
 from training.log import TrainingLog
 from training.model import EmoModel
+from training.phonemes import PHONEME_CLASSES
 from training.recipe import STAGES, Recipe
 from training.samples import diffusion_grid, reconstruction_grid
 from training.schedule import loss_weights, noise_scheduler, training_target
-from training.speech import PHONEME_CLASSES
 
 #: Fields that a stage's clips must have; footage without them is left out.
 NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}

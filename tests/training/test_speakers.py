@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.corpus import SAMPLE_RATE, Clip, head_speed, is_held_out, make_clip
+from training.config import EmoConfig
+from training.corpus import SAMPLE_RATE, Clip, _head_motion, head_speed, is_held_out, make_clip
 from training.heads import Motion, sample_portraits
 from training.mouth import mouth_curves
+from training.phonemes import PHONEME_CLASSES, phoneme_class
 from training.render import render
-from training.speech import PHONEME_CLASSES, frame_classes, phoneme_class, random_sentence, synthesize
+from training.speech import frame_classes, random_sentence, synthesize
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,6 +49,46 @@ def test_a_clip_has_the_documented_shapes_and_survives_saving(clip: Clip, tmp_pa
     for field in dataclasses.fields(Clip):
         np.testing.assert_array_equal(getattr(clip, field.name), getattr(loaded, field.name))
     assert [path.name for path in tmp_path.iterdir()] == ["clip.npz"]
+
+
+def test_a_clip_of_an_older_version_loads_without_what_came_later(clip: Clip, tmp_path: Path) -> None:
+    clip.save(tmp_path / "new.npz")
+    later = ("blink", "text", "voice", "language", "style", "sound")
+    with np.load(tmp_path / "new.npz") as archive:
+        np.savez(tmp_path / "old.npz", **{name: archive[name] for name in archive.files if name not in later})
+    old = Clip.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(old.frames, clip.frames)
+    assert not len(old.blink)
+    assert old.text == old.voice == old.language == old.style == old.sound == ""
+
+
+def test_the_blink_label_is_what_the_eyes_do() -> None:
+    """In a still head, the upper face changes most where the lids move."""
+    clip = make_clip(seed=6, seconds=3.0, resolution=96)
+    assert clip.head_speed.mean() < 0.05
+    assert clip.blink.shape == (75,)
+    assert clip.blink.dtype == np.float32
+    assert clip.blink.max() == 1
+    face = clip.face_box[0]
+    eyes = clip.frames[:, int(face[1] + 0.25 * face[3]) : int(face[1] + 0.5 * face[3])].astype(np.float32)
+    change = np.abs(np.diff(eyes, axis=0)).mean((1, 2, 3))
+    moves = np.abs(np.diff(clip.blink)) > 0.3
+    assert change[moves].mean() > 3 * change[~moves].mean()
+
+
+def test_heads_move_at_every_speed_of_the_buckets() -> None:
+    centers = np.array(EmoConfig.from_name("emo-tiny").speed_centers)
+    between = (centers[1:] + centers[:-1]) / 2
+    buckets, sharpest = [], 0.0
+    for seed in range(150):
+        rotation, _ = _head_motion(np.random.default_rng(seed), 100)
+        means = np.convolve(head_speed(rotation), np.ones(12) / 12, "valid")
+        buckets.append(np.searchsorted(between, means))
+        sharpest = max(sharpest, float(np.abs(np.diff(rotation, 2, axis=0)).max()))
+    share = np.bincount(np.concatenate(buckets), minlength=len(centers)) / np.concatenate(buckets).size
+    assert share[0] > 0.3
+    assert share.min() > 0.02
+    assert sharpest < 3.5  # degrees per frame, per frame
 
 
 def test_phoneme_times_are_in_order_and_inside_the_waveform() -> None:
