@@ -65,19 +65,29 @@ class ClipFolder:
         config: the size; its resolution and rates must be the clips'.
         vae: encodes the frames once, into a cache beside the clips; None keeps the frames themselves.
         needs: fields of ``Clip``; footage that does not have them is left out.
+        processes: which process of how many this is; they share the encoding.
 
     Raises:
         FileNotFoundError: if there is no clip.
         ValueError: if a clip has another resolution, or none has the fields that are needed.
     """
 
-    def __init__(self, directory: Path, config: EmoConfig, vae: VAE | None = None, needs: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: EmoConfig,
+        vae: VAE | None = None,
+        needs: Sequence[str] = (),
+        processes: tuple[int, int] = (0, 1),
+    ) -> None:
         self.config = config
         paths = sorted(Path(directory).glob("*.npz"))
         cache = Path(directory) / f"latents-{_fingerprint(vae)}" if vae else None
         self.clips: list[Clip] = []
         self.latents: list[Tensor] = []
-        for path in tqdm(paths, desc="reading clips", unit="clip"):
+        # Each process begins elsewhere: what one has encoded, the others find in the cache.
+        begin = len(paths) * processes[0] // processes[1]
+        for path in tqdm(paths[begin:] + paths[:begin], desc="reading clips", unit="clip", disable=processes[0] > 0):
             clip = Clip.load(path)
             if not clip.knows(*needs):
                 continue

@@ -26,6 +26,12 @@ class TrainingLog:
         self.tensorboard.add_scalar("frames_per_second", frames_per_second, step)
         self.tensorboard.flush()
 
+    def write_held_out(self, step: int, loss: float) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "held_out_loss": round(loss, 6)}) + "\n")
+        self.tensorboard.add_scalar("held_out_loss", loss, step)
+        self.tensorboard.flush()
+
     def pictures(self, step: int, pictures: np.ndarray | None) -> None:
         if pictures is not None:
             self.tensorboard.add_image("samples", pictures, step, dataformats="HWC")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from training.backbone import Conditions
 from training.data import Batch
 from training.model import EmoModel
+from training.schedule import noise_scheduler
 from training.vae import to_uint8
 
 
 @torch.no_grad()
-def diffusion_grid(
-    model: EmoModel, scheduler: DDIMScheduler, batch: Batch, conditions: Conditions, temporal: bool
-) -> np.ndarray:
+def diffusion_grid(model: EmoModel, batch: Batch, conditions: Conditions, temporal: bool) -> np.ndarray:
     """One row for each sample: the reference, up to three true frames, and the same frames generated, without guidance.
 
     Returns:
@@ -25,6 +23,7 @@ def diffusion_grid(
     device = next(model.parameters()).device
     true = batch.latents.to(device)
     latents = torch.randn(true.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    scheduler = noise_scheduler(model.config)
     scheduler.set_timesteps(model.config.steps)
     for timestep in scheduler.timesteps:
         prediction = model.backbone(latents, timestep.to(device).expand(len(latents)), conditions, temporal=temporal)

@@ -28,7 +28,6 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,22 +35,24 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from training.backbone import has_motion
 from training.config import EmoConfig, config_names
-from training.data import Batch, ClipFolder
+from training.data import ClipFolder
 from training.log import TrainingLog
+from training.losses import StageLoss
 from training.model import EmoModel
 from training.phonemes import PHONEME_CLASSES
 from training.recipe import STAGES, Recipe
 from training.samples import diffusion_grid, reconstruction_grid
-from training.schedule import loss_weights, noise_scheduler, training_target
 
 #: Fields that a stage's clips must have; footage without them is left out.
 NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}
+
+#: Of the loss on held-out clips.
+HELD_OUT_BATCHES = 16
 
 
 def trained_parameters(model: EmoModel, stage: str) -> list[str]:
@@ -79,7 +80,8 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
 class Trainer:
     """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly.
 
-    ``out`` also gets ``log.jsonl`` (step, loss, frames per second) and TensorBoard's files.
+    ``out`` also gets ``log.jsonl`` (step, loss, frames per second) and TensorBoard's files. The loss on the clips
+    in ``held_out``, which do not train, is logged whenever the run is saved.
     """
 
     def __init__(
@@ -91,16 +93,18 @@ class Trainer:
         out: Path,
         seed: int,
         mixed_precision: str = "no",
+        held_out: Path | None = None,
     ) -> None:
         self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
         self.device = next(model.parameters()).device
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed_precision)
         encoded = stage not in ("vae", "decoder", "audio")
-        self.clips = ClipFolder(data, model.config, model.vae.eval() if encoded else None, NEEDS.get(stage, ()))
+        vae = model.vae.eval() if encoded else None
+        processes = (self.accelerator.process_index, self.accelerator.num_processes)
+        self.clips = ClipFolder(data, model.config, vae, NEEDS.get(stage, ()), processes)
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(seed), 256)
             model.vae.fit_shortcut(images.to(self.device))
-        self.scheduler = noise_scheduler(model.config)
         #: Reads phonemes from the last block of the audio encoder; only its stage needs it.
         self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
         names = set(trained_parameters(model, stage))
@@ -115,11 +119,11 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
-        self.loss_of: Callable[[np.random.Generator], Tensor] = {
-            "vae": self._vae_loss,
-            "decoder": self._vae_loss,
-            "audio": self._audio_loss,
-        }.get(stage, self._diffusion_loss)
+        self.loss = StageLoss(model, stage, recipe, self.clips, self.phoneme_head)
+        self.held_out_loss = None
+        if held_out:
+            others = ClipFolder(held_out, model.config, vae, NEEDS.get(stage, ()), processes)
+            self.held_out_loss = StageLoss(self.averaged, stage, recipe, others, self.phoneme_head)
 
     def run(self, save_every: int) -> None:
         """Train until the recipe's last step; save now and then, and at the end. The first process saves and logs.
@@ -149,6 +153,8 @@ class Trainer:
                 if log and (self.step % save_every == 0 or last):
                     self._try_to_save()
                     log.pictures(self.step, self.sample_grid())
+                    if self.held_out_loss:
+                        log.write_held_out(self.step, self.mean_held_out_loss(self.held_out_loss))
 
     def _frames(self, steps: int) -> int:
         """Frames of video, or of the sound that goes with them, that so many steps learn from."""
@@ -169,9 +175,8 @@ class Trainer:
             # A batch's data and noise follow from (seed, batch, process) alone: a resumed run is an uninterrupted one.
             batch = self.step * self.recipe.accumulate + part
             rng = np.random.Generator(np.random.Philox(key=[self.seed, batch * processes + process]))
-            torch.manual_seed(int(rng.integers(2**63)))
             with self.accelerator.autocast():
-                loss = self.loss_of(rng) / self.recipe.accumulate
+                loss = self.loss(rng) / self.recipe.accumulate
             loss.backward()
             total += loss.item()
         if processes > 1:
@@ -185,113 +190,18 @@ class Trainer:
         self.step += 1
         return total
 
-    def _vae_loss(self, rng: np.random.Generator) -> Tensor:
-        images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
-        vae = self.model.vae
-        posterior = vae.posterior(images)
-        decoded = vae.reconstruct(posterior.sample())
-        weight = 1 + (self.recipe.mouth_weight - 1) * mouths
-        error = (weight * (decoded - images).abs()).sum() / (weight.sum() * 3)
-        edges = sum(
-            (weight.narrow(d, 1, weight.shape[d] - 1) * (decoded - images).diff(dim=d).abs()).mean() for d in (2, 3)
-        )
-        return error + 0.5 * edges + 1e-6 * posterior.kl().mean()
-
-    def _audio_loss(self, rng: np.random.Generator) -> Tensor:
-        waveform, classes = (x.to(self.device) for x in self.clips.phonemes(rng, self.recipe.batch_size))
-        logits = self.phoneme_head(self.model.audio_encoder.hidden_states(waveform)[-1])
-        return nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
-
-    def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
-        recipe, model = self.recipe, self.model
-        if self.stage == "image":
-            batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
-            conditions = self._image_conditions(model, batch)
-        else:
-            batch = self.clips.videos(
-                rng,
-                recipe.batch_size,
-                recipe.mouth_weight,
-                still=recipe.still,
-                first_clips=recipe.first_clips,
-                before=rng.random() < recipe.own_motion,
-            )
-            if batch.before:
-                self._generate_motion(batch)
-            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout)
-            motion_noise = torch.from_numpy(rng.uniform(0, recipe.motion_noise, recipe.batch_size)).float()
-            conditions = self._video_conditions(model, batch, heard, motion_noise)
-        latents = batch.latents.to(self.device)
-        size = len(latents)
-        timestep = self._timesteps(rng, size).to(self.device)
-        noise = torch.randn_like(latents)
-        noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
-        prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
-        error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
-        weight = batch.loss_weight.to(self.device)
-        error = error * self.model.vae.channel_weights()[:, None, None]
-        per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
-        return (loss_weights(self.scheduler, timestep) * per_sample).mean()
-
-    def _image_conditions(self, model: EmoModel, batch: Batch) -> dict[str, Tensor]:
-        portrait = batch.reference_latents.to(self.device)
-        no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
-        return {
-            **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
-            **model.backbone.known_frames(portrait, no_motion),
-            "face_latents": model.face_locator(batch.face_region.to(self.device)),
-        }
-
-    def _video_conditions(
-        self, model: EmoModel, batch: Batch, heard: Tensor, motion_noise: Tensor
-    ) -> dict[str, Tensor]:
-        """``heard`` (b,) says whose voice is heard; ``motion_noise`` (b,) is the deviation on the motion frames."""
-        assert batch.waveform is not None
-        assert batch.motion_latents is not None
-        with torch.no_grad():
-            features = model.audio_encoder(batch.waveform.to(self.device))
-        features = features * heard.to(features)[:, None, None]
-        motion = batch.motion_latents.to(self.device)
-        deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
-        motion = motion + deviation * torch.randn_like(motion)
-        head_speed = None
-        if self.stage == "speed":
-            assert batch.head_speed is not None
-            head_speed = batch.head_speed.to(self.device)
-        return {
-            **model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
-            **model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
-        }
-
-    def _clear_conditions(self, model: EmoModel, batch: Batch) -> dict[str, Tensor]:
-        """Video conditions with all voices heard and no noise on the motion frames."""
-        return self._video_conditions(model, batch, torch.ones(len(batch.latents)), torch.zeros(len(batch.latents)))
-
-    @torch.no_grad()
-    def _generate_motion(self, batch: Batch) -> None:
-        """Replace the motion frames of all but first clips by generated ones."""
-        before, motion = batch.before, batch.motion_latents
-        assert before is not None
-        assert motion is not None
-        conditions = self._clear_conditions(self.model, before)
-        latents = torch.randn_like(before.latents, device=self.device)
-        self.scheduler.set_timesteps(1)
-        (timestep,) = self.scheduler.timesteps
-        prediction = self.model.backbone(latents, timestep.to(self.device).expand(len(latents)), conditions)
-        generated = self.scheduler.step(prediction, int(timestep), latents).prev_sample  # type: ignore[union-attr]
-        batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
-
-    def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
-        steps = int(self.scheduler.config["num_train_timesteps"])
-        lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
-        return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
-
     @property
     def averaged(self) -> EmoModel:
         """The model with averaged weights: what a checkpoint holds."""
         model = self.average.module
         assert isinstance(model, EmoModel)
         return model
+
+    @torch.no_grad()
+    def mean_held_out_loss(self, loss: StageLoss) -> float:
+        """Of the averaged model, on batches that are the same each time."""
+        batches = (np.random.Generator(np.random.Philox(key=[0, batch])) for batch in range(HELD_OUT_BATCHES))
+        return float(np.mean([loss(rng).item() for rng in batches]))
 
     @torch.no_grad()
     def sample_grid(self) -> np.ndarray | None:
@@ -301,13 +211,14 @@ class Trainer:
             return None
         if self.stage in ("vae", "decoder"):
             return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
+        loss = StageLoss(model, self.stage, self.recipe, self.clips, self.phoneme_head)
         if self.stage == "image":
             batch = self.clips.images(rng, 4, 1.0)
-            conditions = self._image_conditions(model, batch)
+            conditions = loss.image_conditions(batch)
         else:
             batch = self.clips.videos(rng, 4, 1.0)
-            conditions = self._clear_conditions(model, batch)
-        return diffusion_grid(model, self.scheduler, batch, conditions, temporal=self.stage != "image")
+            conditions = loss.video_conditions(batch)
+        return diffusion_grid(model, batch, conditions, temporal=self.stage != "image")
 
     def _try_to_save(self) -> None:
         """Save; a full disk stops training only at its end. What was saved before stays until the new is whole."""
@@ -376,6 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--data", type=Path, required=True, metavar="DIR", help="clips of training.corpus or training.prepare"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint; resumes what is there")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="clips that only measure: their loss is logged")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument("--batch-size", type=int, help="samples per step (default: the config's)")
     parser.add_argument("--learning-rate", type=float, help="(default: the config's)")
@@ -398,7 +310,14 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate", "accumulate")}
         recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
         trainer = Trainer(
-            model.to(args.device), args.stage, recipe, args.data, args.out, args.seed, args.mixed_precision
+            model.to(args.device),
+            args.stage,
+            recipe,
+            args.data,
+            args.out,
+            args.seed,
+            args.mixed_precision,
+            args.held_out,
         )
         trainer.run(args.save_every)
     except (OSError, ValueError) as error:

@@ -16,6 +16,8 @@ from tiny_models import emo_model
 
 from training.config import CONFIGS, EmoConfig
 from training.corpus import make_clip
+from training.data import ClipFolder
+from training.losses import StageLoss
 from training.model import EmoModel
 from training.recipe import STAGES, Recipe
 from training.train import Trainer, main, trained_parameters
@@ -175,7 +177,7 @@ def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_
     batch = run.clips.videos(np.random.default_rng(0), 32, mouth_weight=1, first_clips=0.5, before=True)
     assert batch.motion_latents is not None
     recorded = batch.motion_latents.clone()
-    run._generate_motion(batch)
+    run.loss.generate_motion(batch)
     assert batch.motion_latents.shape == recorded.shape
     first = recorded.flatten(1).abs().amax(1) == 0
     assert 0 < first.sum() < 32
@@ -228,8 +230,7 @@ def test_accumulated_batches_give_the_mean_of_their_gradients(stage: str, clips:
     expected = [torch.zeros_like(parameter) for parameter in run.trained]
     for batch in range(2):
         rng = np.random.Generator(np.random.Philox(key=[run.seed, batch]))
-        torch.manual_seed(int(rng.integers(2**63)))
-        gradients = torch.autograd.grad(run.loss_of(rng), run.trained, allow_unused=True)
+        gradients = torch.autograd.grad(run.loss(rng), run.trained, allow_unused=True)
         for total, gradient in zip(expected, gradients, strict=True):
             total += 0 if gradient is None else gradient / 2
     norm = torch.stack([gradient.norm() for gradient in expected]).norm()
@@ -261,6 +262,37 @@ def test_the_log_has_losses_and_pictures(stage: str, clips: Path, tmp_path: Path
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Scalars("loss")[0].value == pytest.approx(line["loss"], rel=1e-3)
     assert events.Tags()["images"] == ([] if stage == "audio" else ["samples"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_clips_that_only_measure_change_nothing_and_their_loss_is_logged(
+    stage: str, clips: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    make_clip(4, seconds=1.0, resolution=32).save(others / "4.npz")
+    recipe = replace(Recipe.load("emo-test", stage), steps=4)
+    trainer(stage, clips, tmp_path / "without", recipe).run(save_every=2)
+    run = Trainer(emo_model(), stage, recipe, clips, tmp_path / "with", seed=0, held_out=others)
+    run.run(save_every=2)
+    without, measured = (
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("without", "with")
+    )
+    assert [line["step"] for line in measured if "held_out_loss" in line] == [2, 4]
+    assert [line["loss"] for line in measured if "loss" in line] == [line["loss"] for line in without]
+    assert run.held_out_loss is not None
+    assert measured[-1]["held_out_loss"] == pytest.approx(run.mean_held_out_loss(run.held_out_loss), abs=1e-6)
+    own = StageLoss(run.averaged, stage, recipe, run.clips, run.phoneme_head)
+    assert run.mean_held_out_loss(own) != measured[-1]["held_out_loss"]
+
+
+def test_processes_share_the_encoding_and_read_the_same_clips(clips: Path, config: EmoConfig) -> None:
+    vae = emo_model(seed=7).vae
+    first, second = (ClipFolder(clips, config, vae, processes=(process, 2)) for process in (0, 1))
+    assert [len(folder.clips) for folder in (first, second)] == [2, 2]
+    assert torch.equal(first.latents[0], second.latents[1])
+    assert torch.equal(first.latents[1], second.latents[0])
 
 
 def test_samples_show_the_reference_the_truth_and_what_was_generated(clips: Path, tmp_path: Path) -> None:
