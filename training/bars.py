@@ -99,14 +99,14 @@ def _borders(borders: Mapping[str, float | None]) -> Bar:
 
 def _long(long: Mapping[str, Any] | None) -> list[Bar]:
     whats = ("long video: identity, last sixth", "long video: sync, last sixth", "long video: colour drift")
-    needed = ("within 3 points", "within 0.03", "Delta E <= 2")
+    needed = ("3 points less at most", "0.03 less at most", "Delta E <= 2")
     if not long:
         return [Bar(*pair) for pair in zip(whats, needed, strict=True)]
     identity, sync = ((long[f"{name}_first"], long[f"{name}_last"]) for name in ("identity", "sync"))
     drift = long["colour_drift"]
     return [
-        Bar(whats[0], needed[0], _percent(identity[1]), f"first sixth {_percent(identity[0])}", _near(*identity)),
-        Bar(whats[1], needed[1], f"r = {sync[1]:.2f}", f"first sixth {sync[0]:.2f}", _near(*sync)),
+        Bar(whats[0], needed[0], _percent(identity[1]), f"first sixth {_percent(identity[0])}", _holds(*identity)),
+        Bar(whats[1], needed[1], f"r = {sync[1]:.2f}", f"first sixth {sync[0]:.2f}", _holds(*sync)),
         Bar(whats[2], needed[2], f"Delta E {drift:.1f}", "-", drift <= 2),
     ]
 
@@ -121,8 +121,8 @@ def _share(what: str, needed: float, share: float | None, control: str) -> Bar:
     return Bar(what, bar) if share is None else Bar(what, bar, _percent(share), control, share >= needed)
 
 
-def _near(first: float, last: float) -> bool:
-    return abs(last - first) <= 0.03
+def _holds(first: float, last: float) -> bool:
+    return last >= first - 0.03
 
 
 def _percent(share: float | None) -> str:

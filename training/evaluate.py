@@ -61,9 +61,11 @@ def evaluate(
     if args.region_videos:
         some = _first(clips, args.region_videos)
         result["regions"] = region_response(generator, reader, some, frames, seed=args.seed)
-    if args.long_seconds:
+    if args.long_videos:
         long = round(args.long_seconds * model.config.frames_per_second)
-        result["long"] = endurance(generator, reader, clips, gallery, long, speed=speed, seed=args.seed)
+        result["long"] = endurance(
+            generator, reader, clips, gallery, long, people=args.long_videos, speed=speed, seed=args.seed
+        )
     sampling = {"steps": generator.steps, "guidance_scale": generator.guidance_scale, "speed": speed}
     return sampling | result | {"bars": [asdict(bar) for bar in bars(result)]}
 
@@ -95,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     experiments.add_argument("--family-videos", type=int, default=20, help="of --family-data (default: 20)")
     experiments.add_argument("--speed-videos", type=int, default=4, help="at each of the speeds (default: 4)")
     experiments.add_argument("--region-videos", type=int, default=4, help="in each of two regions (default: 4)")
-    experiments.add_argument("--long-seconds", type=float, default=60.0, help="of one long video (default: 60)")
+    experiments.add_argument("--long-videos", type=int, default=3, help="of --long-seconds (default: 3)")
+    experiments.add_argument("--long-seconds", type=float, default=60.0, help="of a long video (default: 60)")
     experiments.add_argument("--no-experiments", action="store_true", help="leave all of them out")
     quick = parser.add_argument_group("instead of videos")
     quick.add_argument("--quick", action="store_true", help="only one-step denoising with right and wrong voices")
@@ -112,10 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--reader is required without --quick")
     if args.videos < 1 or args.seconds <= 0 or args.steps < 1:
         parser.error("--videos, --seconds and --steps must be above 0")
-    if min(args.family_videos, args.speed_videos, args.region_videos, args.long_seconds) < 0:
-        parser.error("an experiment cannot have less than 0 videos or seconds")
+    if min(args.family_videos, args.speed_videos, args.region_videos, args.long_videos) < 0:
+        parser.error("an experiment cannot have less than 0 videos")
     if args.no_experiments:
-        args.family_data, args.speed_videos, args.region_videos, args.long_seconds = None, 0, 0, 0
+        args.family_data, args.speed_videos, args.region_videos, args.long_videos = None, 0, 0, 0
     elif not args.family_videos:
         args.family_data = None
     if args.threads:

@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="clips to train on; without it, --out is only tested")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="reader.safetensors and reader.json")
     parser.add_argument("--test", type=Path, metavar="DIR", help="clips of other speakers to measure the accuracy on")
-    parser.add_argument("--steps", type=int, default=1200, help="(default: 1200)")
+    parser.add_argument("--steps", type=int, default=1000, help="(default: 1000)")
     parser.add_argument("--batch-size", type=int, default=48, help="pictures, two of each person (default: 48)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="the highest one (default: 0.003)")
     parser.add_argument("--frames-per-clip", type=int, default=32, help="how many to train on (default: 32)")
