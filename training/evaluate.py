@@ -30,7 +30,7 @@ from training.model import EmoModel
 from training.reader import FaceReader, known_accuracy
 from training.sheets import write_contact_sheet, write_strip
 from training.sync import Gallery, generate, report
-from training.sync_signal import sync_signal
+from training.sync_signal import check_clips, sync_signal
 from training.train_reader import load_clips
 
 
@@ -46,7 +46,9 @@ def evaluate(
     speed = model.config.speed if args.speed is None else args.speed
     frames = round(args.seconds * model.config.frames_per_second)
     gallery = Gallery.of(clips, reader)
+    # What does not fit shows before the first video, not after the last.
     family = load_clips(args.family_data) if args.family_data else {}
+    check_clips(model.config, family, frames)
     videos = generate(generator, reader, _first(clips, args.videos), frames, speed=speed, seed=args.seed)
     result = report(videos, model, reader, clips, gallery)
     write_strip(videos, args.out / "strip.png")

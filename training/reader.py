@@ -148,8 +148,10 @@ class FaceReader(nn.Module):
         reader = cls()
         try:
             reader.load_state_dict(load_file(path))
-        except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{path} holds no reader of this version: {error}") from None
+        except (RuntimeError, SafetensorError):
+            raise ValueError(
+                f"{path} holds no reader of this version: train one with `python -m training.train_reader`"
+            ) from None
         return reader.eval()
 
 
