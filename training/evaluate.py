@@ -1,8 +1,9 @@
-"""Lip sync and picture quality of a checkpoint on people and sentences that it has never met.
+"""How well a checkpoint lets people talk whom it has never met, in voices and sentences that it has never heard.
 
 ``python -m training.evaluate --model runs/speed --reader runs/reader --data data/held-out --out out/evaluation``
-generates videos with the reference pipeline, reads the mouth in them and compares it with the truth. The control is the
-same comparison with the truth of other sentences: what is not above it is no lip sync.
+generates videos with the reference pipeline, reads the faces in them and compares them with the truth. It prints a
+table of the bars, each beside its control: lip sync, for one, is what is above the same comparison with other
+sentences. Videos are kept in ``OUT/videos``: the same command goes on where it stopped.
 
 ``--quick`` generates nothing: it asks how much better one step from almost pure noise denoises the mouth with the right
 voice than with another one. That shows up long before a sampled video speaks.
@@ -14,288 +15,68 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
-from emo_rt.face import Box
-from training.corpus import Clip, head_speed
-from training.metrics import border_ratio, closures
+from training.bars import NEEDED_SECONDS, NEEDED_VIDEOS, bars, table
+from training.corpus import FRAMES_PER_SECOND, Clip
+from training.experiments import endurance, region_response, speed_response
+from training.generator import Generator
 from training.model import EmoModel
-from training.pipeline import EmoPipeline
-from training.reader import MouthReader, Reading, correlation, load_clips
-from training.sync_signal import check_clips, decoded, sync_signal
-from training.vae import to_float
-
-LAGS = (-1, 0, 1)  # frames that the picture may come after the voice
-
-_FRAME_FIELDS = ("frames", "mouth_opening", "mouth_width", "rotation", "head_speed", "face_box", "mouth_box")
+from training.reader import FaceReader, known_accuracy
+from training.sheets import write_contact_sheet, write_strip
+from training.sync import Gallery, generate, report
+from training.sync_signal import check_clips, sync_signal
+from training.train_reader import load_clips
 
 
-@dataclass(frozen=True)
-class Video:
-    """A generated video beside the clip whose voice it speaks; all of t frames."""
-
-    name: str
-    portrait: np.ndarray  # uint8 (h, w, 3)
-    clip: Clip
-    frames: np.ndarray  # uint8 (t, h, w, 3)
-    reading: Reading  # of the generated frames
-    true_reading: Reading  # of the rendered frames
-    reconstruction: np.ndarray  # uint8 (t, h, w, 3): the rendered frames through the VAE
-
-
-def generate(
-    model: EmoModel,
-    reader: MouthReader,
-    clips: Mapping[str, Clip],
-    frames: int,
-    *,
-    seed: int = 0,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    speed: float | None = None,
-) -> list[Video]:
-    """A video of ``frames`` frames for each clip: its voice, and as the portrait its frame with the mouth most closed.
-
-    Args:
-        seed: of the first video's noise; each further one has the next, so that their errors are independent.
+def evaluate(
+    generator: Generator, reader: FaceReader, clips: Mapping[str, Clip], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything that is measured, with the options of the command line; writes the pictures.
 
     Raises:
-        ValueError: if a clip has another resolution than the model, or is shorter than ``frames``.
+        FileNotFoundError, ValueError: that say which clips are missing or do not fit.
     """
-    check_clips(model.config, clips, frames)
-    pipeline, videos = EmoPipeline(model), []
-    for number, (name, whole) in enumerate(tqdm(clips.items(), desc="generating", unit="video")):
-        closed = int(whole.mouth_opening.argmin())
-        portrait, box = whole.frames[closed], Box(*map(float, whole.face_box[closed]))
-        options = {"seed": seed + number, "steps": steps, "guidance_scale": guidance_scale, "speed": speed}
-        generated = pipeline(portrait, box, whole.waveform, frames, **options)  # type: ignore[arg-type]
-        clip = _cut(whole, frames)
-        videos.append(
-            Video(
-                name=name,
-                portrait=portrait,
-                clip=clip,
-                frames=generated,
-                reading=reader.read(generated),
-                true_reading=reader.read(clip.frames),
-                reconstruction=_through_vae(model, clip.frames),
-            )
+    model = generator.model
+    speed = model.config.speed if args.speed is None else args.speed
+    frames = round(args.seconds * model.config.frames_per_second)
+    gallery = Gallery.of(clips, reader)
+    # What does not fit shows before the first video, not after the last.
+    family = load_clips(args.family_data) if args.family_data else {}
+    check_clips(model.config, family, frames)
+    videos = generate(generator, reader, _first(clips, args.videos), frames, speed=speed, seed=args.seed)
+    result = report(videos, model, reader, clips, gallery)
+    write_strip(videos, args.out / "strip.png")
+    write_contact_sheet(videos, args.out / "contact_sheet.png")
+    if family:
+        chosen = _first(family, args.family_videos)
+        others = generate(generator, reader, chosen, frames, speed=speed, seed=args.seed, what="voice family")
+        result["voice_family"] = report(others, model, reader, family, Gallery.of(family, reader))
+    if args.speed_videos:
+        some = _first(clips, args.speed_videos)
+        result["speeds"] = speed_response(generator, reader, some, frames, seed=args.seed)
+    if args.region_videos:
+        some = _first(clips, args.region_videos)
+        result["regions"] = region_response(generator, reader, some, frames, seed=args.seed)
+    if args.long_videos:
+        long = round(args.long_seconds * model.config.frames_per_second)
+        result["long"] = endurance(
+            generator, reader, clips, gallery, long, people=args.long_videos, speed=speed, seed=args.seed
         )
-    return videos
+    sampling = {"steps": generator.steps, "guidance_scale": generator.guidance_scale, "speed": speed}
+    return sampling | result | {"bars": [asdict(bar) for bar in bars(result)]}
 
 
-def report(videos: Sequence[Video], reader: MouthReader, clips: Mapping[str, Clip], clip_frames: int) -> dict[str, Any]:
-    """How well the videos speak and look; ``clips`` give the other sentences of the control.
-
-    ``clip_frames`` is f of the model that made them.
-
-    Raises:
-        ValueError: if there is no other sentence of the videos' length.
-    """
-    frames = len(videos[0].frames)
-    others = {name: clip for name, clip in clips.items() if len(clip.mouth_opening) >= frames}
-    if len(others) < 2:
-        raise ValueError(f"the control needs two clips or more of at least {frames} frames, there are {len(others)}")
-    openings = {name: clip.mouth_opening[:frames] for name, clip in others.items()}
-    widths = {name: clip.mouth_width[:frames] for name, clip in others.items()}
-    rows: list[dict[str, Any]] = []
-    for video in videos:
-        read, label = video.reading.mouth_opening, video.clip.mouth_opening
-        reconstructed = reader.read(video.reconstruction)
-        psnr = _psnr_table(video.frames, video.clip.frames)
-        rows.append(
-            {
-                "name": video.name,
-                "correlation": [_lagged(read, label, lag) for lag in LAGS],
-                "control": [
-                    [_lagged(read, other, lag) for lag in LAGS]
-                    for name, other in openings.items()
-                    if name != video.name
-                ],
-                "deviation_ratio": _ratio(read, label),
-                "width_correlation": correlation(video.reading.mouth_width, video.clip.mouth_width),
-                "width_control": [
-                    correlation(video.reading.mouth_width, other)
-                    for name, other in widths.items()
-                    if name != video.name
-                ],
-                "closures": closures(read, video.clip.phoneme_class),
-                "closures_on_renders": closures(video.true_reading.mouth_opening, video.clip.phoneme_class),
-                "closures_control": _summed(
-                    closures(read, clip.phoneme_class) for name, clip in others.items() if name != video.name
-                ),
-                "border_ratio": border_ratio(video.frames, clip_frames),
-                "border_ratio_of_renders": border_ratio(video.clip.frames, clip_frames),
-                "reader_on_renders": correlation(video.true_reading.mouth_opening, label),
-                "reader_on_reconstructions": correlation(reconstructed.mouth_opening, label),
-                "reader_deviation_ratio": _ratio(reconstructed.mouth_opening, label),
-                "first_frame_psnr": float(_psnr_table(video.frames[:1], video.portrait[None])[0, 0]),
-                "nearest_frame_psnr": float(psnr.max(1).mean()),
-                "reconstruction_psnr": float(np.diag(_psnr_table(video.reconstruction, video.clip.frames)).mean()),
-                "head_speed": _mean_speed(video.reading.rotation),
-                "head_speed_read_on_renders": _mean_speed(video.true_reading.rotation),
-                "head_speed_of_renders": _mean_speed(video.clip.rotation),
-            }
-        )
-    own = np.array([row["correlation"] for row in rows])  # [videos, lags]
-    control = np.array([row["control"] for row in rows])  # [videos, others, lags]
-    now = LAGS.index(0)
-    best = int(own.mean(0).argmax())
-
-    def mean(name: str) -> float | None:
-        values = [row[name] for row in rows if row[name] is not None]
-        return float(np.mean(values)) if values else None
-
-    def share(name: str) -> float | None:
-        closed, sounds = _summed(row[name] for row in rows)
-        return closed / sounds if sounds else None
-
-    return {
-        "videos": len(videos),
-        "frames": frames,
-        "opening": {
-            "correlation": float(own[:, now].mean()),
-            "standard_error": float(own[:, now].std(ddof=1) / len(own) ** 0.5) if len(own) > 1 else None,
-            "lowest": float(own[:, now].min()),
-            "highest": float(own[:, now].max()),
-            "by_lag": {str(lag): float(value) for lag, value in zip(LAGS, own.mean(0), strict=True)},
-            "best_lag": LAGS[best],
-            "best_lag_correlation": float(own[:, best].mean()),
-            "control": float(control[:, :, now].mean()),
-            "control_best_lag": float(control.mean((0, 1)).max()),
-            "control_deviation": float(control[:, :, now].std()),
-            "control_sentences": control.shape[1],
-            "share_above_control": float((own[:, None, now] > control[:, :, now]).mean()),
-            "deviation_ratio": mean("deviation_ratio"),
-        },
-        "width": {"correlation": mean("width_correlation"), "control": mean("width_control")},
-        "lips_closed_on_p_b_m": {
-            "share": share("closures"),
-            "on_renders": share("closures_on_renders"),
-            "control": share("closures_control"),
-        },
-        "borders_over_inside": {"generated": mean("border_ratio"), "of_renders": mean("border_ratio_of_renders")},
-        "reader": {
-            "correlation_on_renders": mean("reader_on_renders"),
-            "correlation_on_reconstructions": mean("reader_on_reconstructions"),
-            "deviation_ratio_on_reconstructions": mean("reader_deviation_ratio"),
-        },
-        "picture": {
-            "first_frame_psnr": mean("first_frame_psnr"),
-            "nearest_frame_psnr": mean("nearest_frame_psnr"),
-            "reconstruction_psnr": mean("reconstruction_psnr"),
-        },
-        "head_speed": {
-            "generated": mean("head_speed"),
-            "read_on_renders": mean("head_speed_read_on_renders"),
-            "of_renders": mean("head_speed_of_renders"),
-        },
-        "per_video": [
-            {name: value for name, value in row.items() if "control" not in name}
-            | {"correlation": row["correlation"][now], "control": float(np.mean(row["control"], 0)[now])}
-            for row in rows
-        ],
-    }
+def _first(clips: Mapping[str, Clip], count: int) -> dict[str, Clip]:
+    return dict(list(clips.items())[:count])
 
 
-def write_strip(videos: Sequence[Video], path: Path, rows: int = 6) -> None:
-    """Draws the mouth opening over time, generated (orange) over true (grey), of the first few videos."""
-    width, height, margin = 900, 110, 22
-    chosen = videos[:rows]
-    image = Image.new("RGB", (width, height * len(chosen)), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
-    for row, video in enumerate(chosen):
-        top, bottom = row * height + margin, (row + 1) * height - 8
-        true, read = video.clip.mouth_opening, video.reading.mouth_opening
-        across = np.linspace(10, width - 10, len(true))
-
-        def line(curve: np.ndarray, across: np.ndarray = across, top: int = top, bottom: int = bottom) -> list[Any]:
-            return list(zip(across, bottom - curve.clip(-0.1, 1.1) * (bottom - top), strict=True))
-
-        draw.line([(10, bottom), (width - 10, bottom)], fill="#dddddd")
-        draw.line(line(true), fill="#888888", width=3)
-        draw.line(line(read), fill="#e06000", width=2)
-        text = f"{video.name}   mouth opening: true grey, generated orange   r = {correlation(read, true):.2f}"
-        draw.text((10, row * height + 3), text, fill="black", font=font)
-    image.save(path)
-
-
-def write_contact_sheet(videos: Sequence[Video], path: Path, columns: int = 10, rows: int = 8) -> None:
-    """Writes the portrait and frames evenly spaced in time: for each video the true ones, below them the generated."""
-    sheet = []
-    for video in videos[:rows]:
-        times = np.linspace(0, len(video.frames) - 1, columns).round().astype(int)
-        gap = np.full((video.portrait.shape[0], 4, 3), 255, np.uint8)
-        for frames in (video.clip.frames, video.frames):
-            sheet.append(np.concatenate([video.portrait, gap, *frames[times]], 1))
-        sheet.append(np.full((4, sheet[-1].shape[1], 3), 255, np.uint8))
-    Image.fromarray(np.concatenate(sheet[:-1])).save(path)
-
-
-def _cut(clip: Clip, frames: int) -> Clip:
-    """The first ``frames`` frames."""
-    samples = frames * len(clip.waveform) // len(clip.frames)
-    phonemes = frames * len(clip.phoneme_class) // len(clip.frames)
-    return replace(
-        clip,
-        waveform=clip.waveform[:samples],
-        phoneme_class=clip.phoneme_class[:phonemes],
-        **{name: getattr(clip, name)[:frames] for name in _FRAME_FIELDS},
-    )
-
-
-@torch.no_grad()
-def _through_vae(model: EmoModel, frames: np.ndarray) -> np.ndarray:
-    device = next(model.parameters()).device
-    parts = to_float(torch.from_numpy(frames)).split(16)
-    return decoded(model, torch.cat([model.vae.encode(part.to(device)) for part in parts]))
-
-
-def _summed(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    closed, sounds = np.sum([(0, 0), *pairs], axis=0)
-    return int(closed), int(sounds)
-
-
-def _lagged(read: np.ndarray, label: np.ndarray, lag: int) -> float:
-    """Correlation of a curve with a label that it follows ``lag`` frames later."""
-    if lag < 0:
-        return correlation(read[:lag], label[-lag:])
-    return correlation(read[lag:], label[: len(label) - lag])
-
-
-def _ratio(read: np.ndarray, label: np.ndarray) -> float:
-    return float(read.std() / max(float(label.std()), 1e-6))
-
-
-def _psnr_table(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """PSNR in dB of every picture of ``first`` (a, h, w, 3) against every one of ``second`` (b, h, w, 3): (a, b)."""
-    a, b = (pictures.reshape(len(pictures), -1) / 255.0 for pictures in (first, second))
-    squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
-    table: np.ndarray = -10 * np.log10(np.maximum(squares / a.shape[1], 1e-10))
-    return table
-
-
-def _mean_speed(rotation: np.ndarray) -> float:
-    """Mean head speed in degrees per frame of rotations (t, 3), smoothed over 5 frames against the reader's noise.
-
-    A reading ranks speeds but squeezes them: still heads read as 0.2, lively ones as two thirds of their speed.
-    """
-    if len(rotation) < 6:
-        return 0.0
-    kernel = np.ones(5) / 5
-    smooth = np.stack([np.convolve(rotation[:, axis], kernel, mode="valid") for axis in range(3)], 1)
-    return float(head_speed(smooth).mean())
-
-
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -303,57 +84,88 @@ def main(arguments: list[str] | None = None) -> int:
         "--model", type=Path, required=True, metavar="DIR", help="checkpoint of `python -m training.train`"
     )
     parser.add_argument(
-        "--reader", type=Path, metavar="DIR", help="of `python -m training.reader`; --quick may do without"
+        "--reader", type=Path, metavar="DIR", help="of `python -m training.train_reader`; --quick may do without"
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of people who were held out")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for JSON and pictures")
-    parser.add_argument("--videos", type=int, default=8, help="how many to generate (default: 8)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of each (default: 4)")
-    parser.add_argument("--steps", type=int, help="DDIM steps (default: the config's)")
+    parser.add_argument("--family-data", type=Path, metavar="DIR", help="clips with another synthesizer's voices")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for JSON, pictures and videos")
+    parser.add_argument("--videos", type=int, default=50, help="how many to generate (default: 50)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each (default: 5)")
+    parser.add_argument("--steps", type=int, default=8, help="DDIM steps (default: 8)")
     parser.add_argument("--guidance-scale", type=float, help="(default: the config's)")
     parser.add_argument("--speed", type=float, help="head speed in degrees per frame (default: the config's)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="only one-step denoising with right and wrong voices")
-    parser.add_argument("--windows", type=int, default=48, help="of --quick (default: 48)")
+    experiments = parser.add_argument_group("experiments (0 leaves one out)")
+    experiments.add_argument("--family-videos", type=int, default=20, help="of --family-data (default: 20)")
+    experiments.add_argument("--speed-videos", type=int, default=4, help="at each of the speeds (default: 4)")
+    experiments.add_argument("--region-videos", type=int, default=4, help="in each of two regions (default: 4)")
+    experiments.add_argument("--long-videos", type=int, default=3, help="of --long-seconds (default: 3)")
+    experiments.add_argument("--long-seconds", type=float, default=60.0, help="of a long video (default: 60)")
+    experiments.add_argument("--no-experiments", action="store_true", help="leave all of them out")
+    quick = parser.add_argument_group("instead of videos")
+    quick.add_argument("--quick", action="store_true", help="only one-step denoising with right and wrong voices")
+    quick.add_argument("--windows", type=int, default=48, help="of --quick (default: 48)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
     args = parser.parse_args(arguments)
     if not args.reader and not args.quick:
         parser.error("--reader is required without --quick")
+    if args.videos < 1 or args.seconds <= 0 or args.steps < 1:
+        parser.error("--videos, --seconds and --steps must be above 0")
+    if min(args.family_videos, args.speed_videos, args.region_videos, args.long_videos) < 0:
+        parser.error("an experiment cannot have less than 0 videos")
+    if args.no_experiments:
+        args.family_data, args.speed_videos, args.region_videos, args.long_videos = None, 0, 0, 0
+    elif not args.family_videos:
+        args.family_data = None
     if args.threads:
         torch.set_num_threads(args.threads)
+    started = time.monotonic()
     try:
         model = EmoModel.load(args.model).to(args.device)
-        reader = MouthReader.load(args.reader).to(args.device) if args.reader else None
-        clips = load_clips(args.data)
-        args.out.mkdir(parents=True, exist_ok=True)
-        what = {"model": str(args.model), "data": str(args.data), "seed": args.seed}
-        started = time.monotonic()
+        reader = FaceReader.load(args.reader).to(args.device) if args.reader else None
+        result: dict[str, Any] = {"model": str(args.model), "data": str(args.data), "seed": args.seed}
+        if args.reader:
+            result["reader_accuracy"] = known_accuracy(args.reader)
         if args.quick or reader is None:
-            result = what | sync_signal(model, clips, reader, windows=args.windows, seed=args.seed)
             path = args.out / "quick.json"
+            result |= sync_signal(model, load_clips(args.data), reader, windows=args.windows, seed=args.seed)
         else:
-            options = {"seed": args.seed, "steps": args.steps, "speed": args.speed}
-            options["guidance_scale"] = args.guidance_scale
-            frames = round(args.seconds * model.config.frames_per_second)
-            chosen = dict(list(clips.items())[: args.videos])
-            videos = generate(model, reader, chosen, frames, **options)
-            used = {
-                name: getattr(model.config, name) if value is None else value
-                for name, value in options.items()
-                if name != "seed"
-            }
-            result = what | used | report(videos, reader, clips, model.config.clip_frames)
-            write_strip(videos, args.out / "strip.png")
-            write_contact_sheet(videos, args.out / "contact_sheet.png")
             path = args.out / "evaluation.json"
+            clips = load_clips(args.data)
+            args.out.mkdir(parents=True, exist_ok=True)
+            generator = Generator(
+                model, steps=args.steps, guidance_scale=args.guidance_scale, directory=args.out / "videos"
+            )
+            result |= evaluate(generator, reader, clips, args)
     except (FileNotFoundError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     result["seconds"] = round(time.monotonic() - started, 1)
+    args.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({name: value for name, value in result.items() if name != "per_video"}, indent=2))
+    if args.quick:
+        print(json.dumps(result, indent=2))
+    else:
+        _print(result)
     return 0
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    seconds = result["frames"] / FRAMES_PER_SECOND
+    print(f"{result['videos']} videos of {seconds:g} s, {result['steps']} steps")
+    if result["videos"] < NEEDED_VIDEOS or seconds < NEEDED_SECONDS:
+        print(f"a trial, no verdict: the bars ask for {NEEDED_VIDEOS} videos of {NEEDED_SECONDS:g} s or more")
+    print(table(bars(result)))
+    for name in ("by_language", "by_style", "by_sound"):
+        for group, of in result[name].items():
+            lips = "-" if of["lips_closed"] is None else f"{of['lips_closed']:.0%}"
+            print(f"{name[3:]} {group}: {of['videos']} videos, r = {of['correlation']:.2f}, lips closed {lips}")
 
 
 if __name__ == "__main__":

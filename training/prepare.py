@@ -47,7 +47,7 @@ from emo_rt.face import crop_portrait
 from training.corpus import FRAMES_PER_SECOND, Clip, head_speed
 from training.face_detector import FaceDetector, make_detector
 from training.footage import Shot, Video, find_videos, is_held_out, read_annotations
-from training.reader import MouthReader
+from training.reader import FaceReader
 from training.shots import CropOutside, Window, look, visible, windows
 from training.speech import SAMPLE_RATE
 from training.timeline import UnreadableVideo, read_frames, read_sound
@@ -107,7 +107,7 @@ class Tools:
     """What sees faces, and, if it does not see rotation, what may."""
 
     detector: FaceDetector
-    reader: MouthReader | None = None
+    reader: FaceReader | None = None
 
 
 def prepare_video(video: Video, out: Path, settings: Settings, tools: Tools) -> Outcome:
@@ -183,7 +183,7 @@ def _heard(sound: np.ndarray | None, start: float, first: int, frames: int) -> n
     return np.pad(heard, (0, samples - len(heard)))
 
 
-def _clip(window: Window, frames: np.ndarray, heard: np.ndarray, reader: MouthReader | None) -> Clip:
+def _clip(window: Window, frames: np.ndarray, heard: np.ndarray, reader: FaceReader | None) -> Clip:
     rotation = window.rotation
     if not len(rotation) and reader:
         rotation = _smoothed(reader.read(frames).rotation)
@@ -275,7 +275,7 @@ def _make_tools(settings: Settings) -> Tools:
     torch.set_num_threads(1)  # a process for each video is faster
     cv2.setNumThreads(1)
     detector = make_detector(Path(settings.landmarker) if settings.landmarker else None)
-    return Tools(detector, MouthReader.load(Path(settings.reader)) if settings.reader else None)
+    return Tools(detector, FaceReader.load(Path(settings.reader)) if settings.reader else None)
 
 
 _cached_tools = functools.cache(_make_tools)
@@ -325,7 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task: exact mouths, head rotation"
     )
     parser.add_argument(
-        "--reader", type=Path, metavar="DIR", help="of training.reader: head rotation, for speakers like its own"
+        "--reader", type=Path, metavar="DIR", help="of training.train_reader: head rotation, for speakers like its own"
     )
     parser.add_argument(
         "--annotations", type=Path, metavar="DIR", help="HDTF's or VFHQ's text files: use their shots and crops only"

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from emo_rt.face import Box, face_region, union
 from training.config import EmoConfig
 from training.corpus import Clip
+from training.metrics import correlation
 from training.model import EmoModel
 from training.pipeline import voice_window
-from training.reader import MouthReader, correlation
+from training.reader import FaceReader
 from training.schedule import noise_scheduler
 from training.vae import to_float, to_uint8
 
@@ -30,7 +31,7 @@ _MOUTH_MARGIN = 0.15  # of the mouth box, on each side: as in training
 def sync_signal(
     model: EmoModel,
     clips: Mapping[str, Clip],
-    reader: MouthReader | None = None,
+    reader: FaceReader | None = None,
     *,
     windows: int = 48,
     timesteps: Sequence[int] = TIMESTEPS,

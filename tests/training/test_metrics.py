@@ -4,7 +4,22 @@ import numpy as np
 import pytest
 
 from training.corpus import make_clip
-from training.metrics import border_ratio, closures, colour_drift
+from training.metrics import (
+    best_lag_correlation,
+    blinks,
+    border_ratio,
+    closures,
+    colour_drift,
+    correlation,
+    lagged_correlation,
+    matched_events,
+    mean_speed,
+    nearest,
+    psnr_table,
+    rank_correlation,
+    share_inside,
+    wandering,
+)
 from training.phonemes import PHONEME_CLASSES
 
 
@@ -45,3 +60,96 @@ def test_colour_drift_by_hand() -> None:
     frames = np.concatenate([np.zeros((4, 2, 2, 3)), np.full((4, 2, 2, 3), 255)]).astype(np.uint8)
     assert colour_drift(frames, span=4) == pytest.approx(100, abs=0.1)
     assert colour_drift(frames, span=8) == 0
+
+
+def test_correlation_by_hand() -> None:
+    curve = np.array([0.0, 1.0, 2.0])
+    assert correlation(curve, 3 * curve + 1) == pytest.approx(1)
+    assert correlation(curve, -curve) == pytest.approx(-1)
+    assert correlation(curve, np.array([0.0, 2.0, 1.0])) == pytest.approx(0.5)
+    assert correlation(np.array([1e-3, 2e-3], np.float32), np.array([5.0, 7.0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("still", [np.zeros(5), np.full(5, 0.1), np.full(5, 0.3, np.float32)])
+def test_a_curve_that_does_not_move_correlates_with_nothing(still: np.ndarray) -> None:
+    assert correlation(still, np.arange(5.0)) == 0
+    assert correlation(np.arange(5.0), still) == 0
+    assert correlation(still, still) == 0
+    assert correlation(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_correlation_rejects_curves_of_different_lengths() -> None:
+    with pytest.raises(ValueError, match="different shapes"):
+        correlation(np.zeros(4), np.zeros(5))
+
+
+def test_a_late_picture_correlates_at_a_positive_lag() -> None:
+    label = np.random.default_rng(0).random(50)
+    assert lagged_correlation(np.roll(label, 1), label, 1) == pytest.approx(1)
+    assert lagged_correlation(np.roll(label, -1), label, -1) == pytest.approx(1)
+    assert abs(lagged_correlation(np.roll(label, 1), label, 0)) < 0.5
+
+
+def test_the_best_lag_is_that_of_all_curves_together_and_two_frames_are_too_late() -> None:
+    labels = list(np.random.default_rng(0).random((4, 50)))
+    assert best_lag_correlation([(np.roll(label, 1), label) for label in labels]) == (1, pytest.approx(1))
+    assert best_lag_correlation([(np.roll(label, 2), label) for label in labels])[1] < 0.3
+
+
+def test_rank_correlation_by_hand() -> None:
+    asked = np.array([0.0, 1.0, 2.0, 3.0])
+    assert rank_correlation(asked, np.exp(asked)) == pytest.approx(1)
+    assert rank_correlation(asked, -(asked**3)) == pytest.approx(-1)
+    assert rank_correlation(asked, np.array([1.0, 0.0, 3.0, 2.0])) == pytest.approx(0.6)
+    assert rank_correlation(asked, np.array([0.0, 1.0, 1.0, 1.0])) == pytest.approx(np.sqrt(0.6))  # ties share a rank
+
+
+def test_a_head_that_never_moves_follows_no_speed() -> None:
+    still = np.array([mean_speed(np.zeros((20, 3))) for _ in range(4)])
+    assert rank_correlation(np.arange(4.0), still) == 0
+
+
+def test_a_steady_turn_has_its_speed() -> None:
+    rotation = np.zeros((20, 3))
+    rotation[:, 0] = 1.5 * np.arange(20)
+    assert mean_speed(rotation) == pytest.approx(1.5, rel=1e-4)
+
+
+def test_blinks_are_counted_once_each() -> None:
+    curve = np.zeros(40)
+    curve[5:9] = [0.6, 1.0, 0.8, 0.3]
+    curve[20:24] = [0.9, 0.4, 0.9, 0.2]  # trembles, but does not open
+    curve[30:33] = 0.45  # half closed lids are no blink
+    assert blinks(curve) == [(5, 8), (20, 22)]
+    assert blinks(curve[6:7]) == [(0, 0)]
+    assert blinks(np.zeros(9)) == blinks(np.zeros(0)) == []
+
+
+def test_events_match_once_and_near() -> None:
+    assert matched_events([(5, 8), (20, 22)], [(6, 7), (21, 23)]) == (2, 2, 2)
+    assert matched_events([(5, 6), (7, 8)], [(5, 8)]) == (1, 2, 1)
+    assert matched_events([(1, 2)], [(9, 10)]) == (0, 1, 1)
+
+
+def test_permuted_people_are_found_by_chance() -> None:
+    gallery = np.random.default_rng(0).standard_normal((100, 64))
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    assert (nearest(gallery, gallery) == np.arange(100)).all()
+    shuffled = np.random.default_rng(1).permutation(100)
+    assert (nearest(gallery[shuffled], gallery) == np.arange(100)).mean() < 0.05
+
+
+def test_places_outside_of_the_region_count() -> None:
+    region = np.zeros((1, 1, 8, 8))
+    region[:, :, 2:6, 4:8] = 1  # rows 2 to 5, columns 4 to 7
+    assert share_inside(np.array([[0.75, 0.5], [0.5, 0.6], [0.25, 0.5], [0.75, 0.9]]), region) == 0.5
+
+
+def test_wandering_by_hand() -> None:
+    assert wandering(np.array([[0.0, 0.0], [0.0, 2.0]])) == 1
+    assert wandering(np.ones((5, 2))) == 0
+
+
+def test_psnr_by_hand() -> None:
+    black, grey = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 51, np.uint8)
+    assert psnr_table(black, grey)[0, 0] == pytest.approx(-20 * np.log10(0.2))

@@ -23,9 +23,11 @@ from training.corpus import Clip, head_speed, make_clip
 from training.data import ClipFolder
 from training.face_detector import Face, MediaPipeDetector, faces_of_landmarks, rotation_angles
 from training.footage import Shot, find_videos, identity_of, is_held_out, read_annotations
-from training.reader import MouthReader, correlation, load_clips
+from training.metrics import correlation
+from training.reader import FaceReader
 from training.scene import rotation_matrix
 from training.timeline import UnreadableVideo, read_frames, read_sound
+from training.train_reader import load_clips
 from training.vae import VAE
 
 SECONDS = 1.0
@@ -653,7 +655,7 @@ def test_a_reader_turns_pictures_into_rotation(
     tmp_path: Path, speakers: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    reader = MouthReader().eval()
+    reader = FaceReader().eval()
     monkeypatch.setattr(prepare, "_cached_tools", lambda _: prepare.Tools(TheSameFace(), reader))
     write_video(tmp_path / "in" / "anna.mp4", speakers["anna"].frames, waveform=speakers["anna"].waveform)
     line, (clip,) = one_video(tmp_path / "in", tmp_path / "out")
