@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.delivery import random_delivery
+from training.gestures import FRAMES_PER_SECOND, blinks, gaze, head_motion, smoothed, wander
 from training.heads import Motion, sample_portraits
 from training.mouth import mouth_curves
 from training.render import render
@@ -35,10 +36,7 @@ from training.sound import augment
 from training.speech import SAMPLE_RATE, Utterance, frame_classes, join, random_sentence, synthesize
 from training.voices import SPLITS, random_voice, voice_language
 
-FRAMES_PER_SECOND = 25
-
 _SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
-_ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
 _LOUDEST = 0.9
 _AUGMENTED_SHARE = 0.6
 
@@ -146,19 +144,19 @@ def make_clip(
     if augmented_share is None:
         augmented_share = _AUGMENTED_SHARE if own == "train" else 0.0
     frames = round(seconds * FRAMES_PER_SECOND)
-    # Each with a generator of its own: another voice does not change the motion.
+    # Each with a generator of its own, so that a change of one leaves the others.
     utterance, style = _speech(np.random.default_rng([seed, 0x5BEE]), voices, frames / FRAMES_PER_SECOND)
     waveform, sound = _heard(np.random.default_rng([seed, 0x50D]), utterance.waveform, voices, augmented_share)
     rng = np.random.default_rng([seed, 0xC119])
     curves = mouth_curves(utterance, FRAMES_PER_SECOND, frames)
-    rotation, translation = _head_motion(rng, frames)
-    gaze = _gaze(rng, frames)
+    rotation, translation = head_motion(rng, utterance.waveform, frames)
+    eyes = gaze(rng, frames)
     columns = {
         "mouth_opening": curves.opening,
         "mouth_width": curves.width,
-        "blink": _blinks(rng, frames),
-        "brow": 0.5 * _wander(rng, frames, 0.6) + 0.4 * (_smoothed(curves.opening, 9) - 0.3),
-        "gaze": gaze,
+        "blink": blinks(rng, frames),
+        "brow": 0.5 * wander(rng, frames, 0.6) + 0.4 * (smoothed(curves.opening, 9) - 0.3),
+        "gaze": eyes,
         "rotation": rotation,
         "translation": translation,
     }
@@ -245,72 +243,6 @@ def write_sample(directory: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
         file.writeframes((speech.waveform * (_LOUDEST / peak * 32767)).astype("<i2").tobytes())
-
-
-def _wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
-    """A smooth random curve (frames,) of about unit size, varying around `frequency` Hz."""
-    time = np.arange(frames) / FRAMES_PER_SECOND
-    frequencies = frequency * rng.uniform(0.4, 1.6, 4)
-    phases, sizes = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.3, 1, 4)
-    return np.sin(2 * np.pi * frequencies * time[:, None] + phases) @ (sizes / np.sqrt((sizes**2).sum()))
-
-
-def _head_motion(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (frames, 3) in degrees and translation (frames, 2) in fractions of the frame.
-
-    A third of the heads hardly move, a third of the others shake or nod as well, up to as fast as heads do.
-    """
-    liveliness = 0.07 * rng.random() if rng.random() < 0.38 else rng.uniform(0.1, 1)
-    frequency = 0.12 + 0.75 * liveliness * rng.uniform(0.6, 1)
-    size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
-    resting = rng.normal(0, 0.16, 3)
-    swings = np.zeros((frames, 3))
-    if liveliness > 0.1 and rng.random() < 0.35:
-        size, resting = 0.25 * size, 0.3 * resting
-        swings = _swings(rng, frames)
-    curves = np.stack([_wander(rng, frames, frequency) for _ in range(3)], 1)
-    rotation = _ROTATION_LIMITS * (np.tanh(resting + size * curves) + swings)
-    sway = np.stack([_wander(rng, frames, 0.6 * frequency) for _ in range(2)], 1)
-    return rotation.clip(-_ROTATION_LIMITS, _ROTATION_LIMITS), 0.016 * (0.05 + liveliness) * sway
-
-
-def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Shaking or nodding (frames, 3) in fractions of the limits: 0.7 to 1.6 times a second, mostly in one axis."""
-    sizes = rng.uniform(0.1, 0.45, 3)
-    sizes[int(rng.random() < 0.25)] = rng.uniform(0.6, 0.85)
-    frequency, drift = rng.uniform(0.7, 1.6), rng.uniform(-0.08, 0.08)  # Hz, Hz per second
-    time = np.arange(frames) / FRAMES_PER_SECOND
-    cycles = frequency * time + drift * time**2 / 2
-    return sizes * np.sin(2 * np.pi * (cycles[:, None] + rng.random(3)))
-
-
-def _blinks(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(frames,) 0 open .. 1 shut: a blink of 3 to 5 frames each 2 to 5 s."""
-    shapes = ([0.6, 1.0, 0.5], [0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])
-    blink = np.zeros(frames + 8)
-    start = int(rng.uniform(0.3, 4) * FRAMES_PER_SECOND)
-    while start < frames:
-        shape = shapes[int(rng.integers(len(shapes)))]
-        blink[start : start + len(shape)] = shape
-        start += int(rng.uniform(2, 5) * FRAMES_PER_SECOND)
-    return blink[:frames]
-
-
-def _gaze(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(frames, 2) in [-1, 1]: mostly at the viewer, with quick shifts."""
-    gaze = np.zeros((frames, 2))
-    start = 0
-    while start < frames:
-        end = start + int(rng.uniform(0.5, 2.5) * FRAMES_PER_SECOND)
-        away = 0.55 if rng.random() < 0.35 else 0.12
-        gaze[start:end] = rng.normal(0, away, 2).clip(-1, 1)
-        start = end
-    return np.stack([_smoothed(gaze[:, axis], 3) for axis in range(2)], 1)
-
-
-def _smoothed(curve: np.ndarray, window: int) -> np.ndarray:
-    padded = np.pad(curve, window // 2, mode="edge")
-    return np.convolve(padded, np.ones(window) / window, mode="valid")
 
 
 def _seeds(first: int, clips: int, split: str) -> list[int]:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import EmoConfig
-from training.corpus import SAMPLE_RATE, Clip, _head_motion, head_speed, is_held_out, make_clip
+from training.corpus import SAMPLE_RATE, Clip, head_speed, is_held_out, make_clip
 from training.heads import Motion, sample_portraits
 from training.mouth import mouth_curves
 from training.phonemes import PHONEME_CLASSES, phoneme_class
@@ -74,21 +73,6 @@ def test_the_blink_label_is_what_the_eyes_do() -> None:
     change = np.abs(np.diff(eyes, axis=0)).mean((1, 2, 3))
     moves = np.abs(np.diff(clip.blink)) > 0.3
     assert change[moves].mean() > 3 * change[~moves].mean()
-
-
-def test_heads_move_at_every_speed_of_the_buckets() -> None:
-    centers = np.array(EmoConfig.from_name("emo-tiny").speed_centers)
-    between = (centers[1:] + centers[:-1]) / 2
-    buckets, sharpest = [], 0.0
-    for seed in range(150):
-        rotation, _ = _head_motion(np.random.default_rng(seed), 100)
-        means = np.convolve(head_speed(rotation), np.ones(12) / 12, "valid")
-        buckets.append(np.searchsorted(between, means))
-        sharpest = max(sharpest, float(np.abs(np.diff(rotation, 2, axis=0)).max()))
-    share = np.bincount(np.concatenate(buckets), minlength=len(centers)) / np.concatenate(buckets).size
-    assert share[0] > 0.3
-    assert share.min() > 0.02
-    assert sharpest < 3.5  # degrees per frame, per frame
 
 
 def test_phoneme_times_are_in_order_and_inside_the_waveform() -> None:
