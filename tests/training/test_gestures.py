@@ -9,6 +9,7 @@ from training.config import EmoConfig
 from training.corpus import head_speed, make_clip
 from training.gestures import blinks, head_motion, prosody
 from training.metrics import correlation
+from training.speech import random_sentence, synthesize
 
 
 def babble(seed: int, frames: int = 100) -> np.ndarray:
@@ -23,16 +24,18 @@ def babble(seed: int, frames: int = 100) -> np.ndarray:
 def test_heads_move_at_every_speed_of_the_buckets() -> None:
     centers = np.array(EmoConfig.from_name("emo-tiny").speed_centers)
     between = (centers[1:] + centers[:-1]) / 2
+    rng = np.random.default_rng(0)
+    voices = [np.resize(synthesize(random_sentence(rng)).waveform, 64_000) for _ in range(8)]
     buckets, sharpest = [], 0.0
     for seed in range(150):
-        rotation, _ = head_motion(np.random.default_rng(seed), babble(1000 + seed), 100)
+        rotation, _ = head_motion(np.random.default_rng(seed), voices[seed % len(voices)], 100)
         means = np.convolve(head_speed(rotation), np.ones(12) / 12, "valid")
         buckets.append(np.searchsorted(between, means))
         sharpest = max(sharpest, float(np.abs(np.diff(rotation, 2, axis=0)).max()))
     share = np.bincount(np.concatenate(buckets), minlength=len(centers)) / np.concatenate(buckets).size
-    assert share[0] > 0.25
+    assert share[0] > 0.3
     assert share.min() > 0.02
-    assert sharpest < 4  # degrees per frame, per frame
+    assert sharpest < 3.5  # degrees per frame, per frame
 
 
 def test_heads_nod_on_stress_and_turn_in_pauses() -> None:
