@@ -66,6 +66,7 @@ class ClipFolder:
         vae: encodes the frames once, into a cache beside the clips; None keeps the frames themselves.
         needs: fields of ``Clip``; footage that does not have them is left out.
         processes: which process of how many this is; they share the encoding.
+        pictures: False leaves out the frames, whose resolution then does not matter.
 
     Raises:
         FileNotFoundError: if there is no clip.
@@ -79,6 +80,7 @@ class ClipFolder:
         vae: VAE | None = None,
         needs: Sequence[str] = (),
         processes: tuple[int, int] = (0, 1),
+        pictures: bool = True,
     ) -> None:
         self.config = config
         paths = sorted(Path(directory).glob("*.npz"))
@@ -91,11 +93,12 @@ class ClipFolder:
             clip = Clip.load(path)
             if not clip.knows(*needs):
                 continue
-            if clip.frames.shape[1] != config.resolution:
+            if pictures and clip.frames.shape[1] != config.resolution:
                 raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
             if vae and cache:
                 self.latents.append(_encode(clip, vae, cache / f"{path.stem}.npy"))
-                clip = replace(clip, frames=clip.frames[:0])  # the latents stand for them
+            if vae or not pictures:  # the latents stand for them
+                clip = replace(clip, frames=clip.frames[:0])
             self.clips.append(clip)
         if not paths:
             raise FileNotFoundError(

@@ -101,7 +101,8 @@ class Trainer:
         encoded = stage not in ("vae", "decoder", "audio")
         vae = model.vae.eval() if encoded else None
         processes = (self.accelerator.process_index, self.accelerator.num_processes)
-        self.clips = ClipFolder(data, model.config, vae, NEEDS.get(stage, ()), processes)
+        clips = (model.config, vae, NEEDS.get(stage, ()), processes, stage != "audio")
+        self.clips = ClipFolder(data, *clips)
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(seed), 256)
             model.vae.fit_shortcut(images.to(self.device))
@@ -122,7 +123,7 @@ class Trainer:
         self.loss = StageLoss(model, stage, recipe, self.clips, self.phoneme_head)
         self.held_out_loss = None
         if held_out:
-            others = ClipFolder(held_out, model.config, vae, NEEDS.get(stage, ()), processes)
+            others = ClipFolder(held_out, *clips)
             self.held_out_loss = StageLoss(self.averaged, stage, recipe, others, self.phoneme_head)
 
     def run(self, save_every: int) -> None:

@@ -218,6 +218,13 @@ def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
         trainer("vae", tmp_path, tmp_path / "out")
 
 
+def test_voices_are_learned_from_clips_of_any_resolution(tmp_path: Path) -> None:
+    make_clip(3, seconds=0.4, resolution=40).save(tmp_path / "3.npz")
+    run = trainer("audio", tmp_path, tmp_path / "out")
+    assert not run.clips.clips[0].frames.size
+    assert run._train_step() > 0
+
+
 def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{tmp_path} has no clips"):
         trainer("vae", tmp_path, tmp_path / "out")
