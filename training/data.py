@@ -85,8 +85,8 @@ class ClipFolder:
         self.config = config
         paths = sorted(Path(directory).glob("*.npz"))
         cache = Path(directory) / f"latents-{_fingerprint(vae)}" if vae else None
-        self.clips: list[Clip] = []
-        self.latents: list[Tensor] = []
+        clips: dict[Path, Clip] = {}
+        latents: dict[Path, Tensor] = {}
         # Each process begins elsewhere: what one has encoded, the others find in the cache.
         begin = len(paths) * processes[0] // processes[1]
         for path in tqdm(paths[begin:] + paths[:begin], desc="reading clips", unit="clip", disable=processes[0] > 0):
@@ -96,10 +96,12 @@ class ClipFolder:
             if pictures and clip.frames.shape[1] != config.resolution:
                 raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
             if vae and cache:
-                self.latents.append(_encode(clip, vae, cache / f"{path.stem}.npy"))
+                latents[path] = _encode(clip, vae, cache / f"{path.stem}.npy")
             if vae or not pictures:  # the latents stand for them
                 clip = replace(clip, frames=clip.frames[:0])
-            self.clips.append(clip)
+            clips[path] = clip
+        self.clips = [clips[path] for path in sorted(clips)]
+        self.latents = [latents[path] for path in sorted(latents)]
         if not paths:
             raise FileNotFoundError(
                 f"{directory} has no clips: make some with `python -m training.corpus` or `python -m training.prepare`"

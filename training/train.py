@@ -18,7 +18,8 @@ How long, how fast and on what a stage trains is in ``training/configs/*.toml``,
 your own goes to ``--config``. A killed run goes on where it was last saved when the same command is given again.
 ``tensorboard --logdir runs`` shows losses and pictures.
 
-Several processes or GPUs: ``accelerate launch --num_processes 2 -m training.train ...``; each adds a batch to a step.
+Several processes or GPUs: ``accelerate launch --num_processes 2 -m training.train ...``; each adds a batch to a step:
+two train as one does with ``--accumulate 2``. Where memory is short: ``--gradient-checkpointing``.
 """
 
 from __future__ import annotations
@@ -29,16 +30,20 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from diffusers.models.resnet import ResnetBlock2D
 from safetensors import SafetensorError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
+from training.attention import SpatialBlock
 from training.config import EmoConfig, config_names
 from training.data import ClipFolder
 from training.log import TrainingLog
@@ -47,6 +52,7 @@ from training.model import EmoModel
 from training.phonemes import PHONEME_CLASSES
 from training.recipe import STAGES, Recipe
 from training.samples import diffusion_grid, reconstruction_grid
+from training.temporal import TemporalBlock
 
 #: Fields that a stage's clips must have; footage without them is left out.
 NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}
@@ -77,11 +83,21 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
     return [name for name, _ in model.named_parameters() if trains(name)]
 
 
+def checkpoint_activations(model: EmoModel) -> None:
+    """Let the blocks of both UNets keep only their inputs for the backward pass, which computes the rest again."""
+    for network in (model.backbone, model.reference_net):
+        for block in network.modules():
+            if isinstance(block, ResnetBlock2D | SpatialBlock | TemporalBlock):
+                block.forward = partial(  # type: ignore[method-assign]
+                    checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
+                )
+
+
 class Trainer:
     """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly.
 
     ``out`` also gets ``log.jsonl`` (step, loss, frames per second) and TensorBoard's files. The loss on the clips
-    in ``held_out``, which do not train, is logged whenever the run is saved.
+    in ``held_out``, which do not train, is logged whenever the run is saved. On ``cuda``, each process takes a GPU.
     """
 
     def __init__(
@@ -92,12 +108,17 @@ class Trainer:
         data: Path,
         out: Path,
         seed: int,
+        device: str = "cpu",
         mixed_precision: str = "no",
         held_out: Path | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
-        self.model, self.stage, self.recipe, self.out, self.seed = model, stage, recipe, out, seed
-        self.device = next(model.parameters()).device
-        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed_precision)
+        self.stage, self.recipe, self.out, self.seed = stage, recipe, out, seed
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+        self.device = self.accelerator.device
+        self.model = model.to(self.device)
+        if gradient_checkpointing:
+            checkpoint_activations(model)
         encoded = stage not in ("vae", "decoder", "audio")
         vae = model.vae.eval() if encoded else None
         processes = (self.accelerator.process_index, self.accelerator.num_processes)
@@ -296,9 +317,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mixed-precision", choices=("no", "bf16"), default="no", help="bf16 is for GPUs that have it (default: no)"
     )
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of data, noise and initial weights (default: 0)")
     parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help="(default: 250)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     args = parser.parse_args(arguments)
     if args.threads:
@@ -311,14 +335,16 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate", "accumulate")}
         recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
         trainer = Trainer(
-            model.to(args.device),
+            model,
             args.stage,
             recipe,
             args.data,
             args.out,
             args.seed,
+            args.device,
             args.mixed_precision,
             args.held_out,
+            args.gradient_checkpointing,
         )
         trainer.run(args.save_every)
     except (OSError, ValueError) as error:
