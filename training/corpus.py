@@ -154,7 +154,7 @@ def make_clip(
     columns = {
         "mouth_opening": curves.opening,
         "mouth_width": curves.width,
-        "blink": blinks(rng, frames),
+        "blink": blinks(rng, utterance.waveform, frames),
         "brow": 0.5 * wander(rng, frames, 0.6) + 0.4 * (smoothed(curves.opening, 9) - 0.3),
         "gaze": eyes,
         "rotation": rotation,

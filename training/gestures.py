@@ -47,11 +47,16 @@ def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
     Stress nods: the loudness of a third of a second above that of a whole one. Pauses turn and tilt the head to the
     ``side`` (3,) -1 or 1 that it rests at, so that a portrait shows which.
     """
-    power = np.square(waveform.reshape(frames, -1)).mean(1)
-    loudness = np.sqrt(power / max(float(np.percentile(power, 95)), 1e-8)).clip(0, 1.2)
-    soft = smoothed(smoothed(loudness, 7), 7)
+    soft = smoothed(smoothed(_loudness(waveform, frames), 7), 7)
     stress, pause = soft - smoothed(soft, 25), 0.5 - smoothed(smoothed(soft, 9), 7)
     return np.stack([side[0] * 1.2 * pause, -3.6 * stress, side[2] * (0.7 * pause + 0.7 * stress)], 1)
+
+
+def _loudness(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """Of each frame (frames,), as a share of the voice's loudest."""
+    power = np.square(waveform.reshape(frames, -1)).mean(1)
+    loudness: np.ndarray = np.sqrt(power / max(float(np.percentile(power, 95)), 1e-8)).clip(0, 1.2)
+    return loudness
 
 
 def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -64,15 +69,27 @@ def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
     return sizes * np.sin(2 * np.pi * (cycles[:, None] + rng.random(3)))
 
 
-def blinks(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(frames,) 0 open .. 1 shut: a blink of 3 to 5 frames each 2 to 5 s."""
+def blinks(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) 0 open .. 1 shut: blinks of 3 to 5 frames.
+
+    People blink where their sentences pause (Nakano and Kitazawa, 2010): so do these in 7 of 10 pauses of ``waveform``
+    (frames * 640,), and else each 4 to 7 s.
+    """
+    quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
+    pauses = 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
+    in_pauses = (pauses + rng.integers(0, 4, len(pauses)))[rng.random(len(pauses)) < 0.7]
+    starts: list[float] = []
+    latest = -rng.uniform(0, 3) * FRAMES_PER_SECOND
+    for start in [*in_pauses, frames]:
+        while start - latest > 7 * FRAMES_PER_SECOND:
+            starts.append(latest := latest + rng.uniform(4, 6) * FRAMES_PER_SECOND)
+        if start - latest > FRAMES_PER_SECOND:
+            starts.append(latest := start)
     shapes = ([0.6, 1.0, 0.5], [0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])
     blink = np.zeros(frames + 8)
-    start = int(rng.uniform(0.3, 4) * FRAMES_PER_SECOND)
-    while start < frames:
-        shape = shapes[int(rng.integers(len(shapes)))]
-        blink[start : start + len(shape)] = shape
-        start += int(rng.uniform(2, 5) * FRAMES_PER_SECOND)
+    for start in starts:
+        shape = shapes[rng.integers(len(shapes))]
+        blink[int(start) : int(start) + len(shape)] = shape
     return blink[:frames]
 
 

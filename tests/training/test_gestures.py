@@ -80,7 +80,23 @@ def test_the_motion_of_a_clip_follows_its_own_voice() -> None:
     assert correlation(clip.rotation[:, 1], nod) > 0.6
 
 
-def test_eyes_blink_some_twenty_times_a_minute() -> None:
-    blink = [blinks(np.random.default_rng(seed), 1500) for seed in range(10)]  # of a minute
+def phrases(seconds: int) -> np.ndarray:
+    """Noise for two seconds, silence for one, and so on: (seconds * 16000,)."""
+    sound = np.arange(16000 * seconds) // 16000 % 3 < 2
+    return (sound * np.random.default_rng(0).standard_normal(16000 * seconds) / 5).astype(np.float32)
+
+
+@pytest.mark.parametrize("voice", [phrases(60), np.ones(60 * 16000, np.float32)], ids=["phrases", "one long tone"])
+def test_eyes_blink_some_twenty_times_a_minute(voice: np.ndarray) -> None:
+    blink = [blinks(np.random.default_rng(seed), voice, 1500) for seed in range(10)]  # of a minute
     starts = [np.count_nonzero((curve[1:] > 0) & (curve[:-1] == 0)) for curve in blink]
-    assert 12 < np.mean(starts) < 30
+    assert 10 < np.mean(starts) < 25
+
+
+def test_most_blinks_begin_in_a_pause() -> None:
+    in_pauses = []
+    for seed in range(10):
+        curve = blinks(np.random.default_rng(seed), phrases(60), 1500)
+        starts = 1 + np.flatnonzero((curve[1:] > 0) & (curve[:-1] == 0))
+        in_pauses.extend((starts % 75 >= 50) & (starts % 75 < 60))
+    assert 0.7 < np.mean(in_pauses) < 1
