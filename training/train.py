@@ -275,7 +275,7 @@ class Trainer:
     def _resume(self) -> None:
         path = self.out / "state.pt"
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.phoneme_head.load_state_dict(state["head"])

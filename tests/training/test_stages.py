@@ -249,15 +249,18 @@ def test_accumulated_batches_give_the_mean_of_their_gradients(stage: str, clips:
         torch.testing.assert_close(actual, gradient / norm.clamp(min=1), rtol=1e-3, atol=1e-5)
 
 
-def test_two_processes_train_as_one_that_accumulates_two_batches(clips: Path, tmp_path: Path) -> None:
+def test_two_processes_train_and_resume_as_one_that_accumulates_two_batches(clips: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = ["--stage", "image", "--config", "emo-test", "--steps", "2", "--device", "cpu", "--threads", "1"]
-    command = [*torchrun, "-m", "training.train", *options, "--data", str(clips), "--out", str(tmp_path / "two")]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
-    assert main([*options, "--accumulate", "2", "--data", str(clips), "--out", str(tmp_path / "one")]) == 0
-    one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True)["model"] for name in ("one", "two"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, two[name], rtol=1e-5, atol=1e-6, msg=name)
+    options = ["--stage", "image", "--config", "emo-test", "--device", "cpu", "--threads", "1", "--data", str(clips)]
+    for steps in ("2", "3"):  # the second run goes on from the first one's state
+        command = [*options, "--steps", steps, "--out"]
+        processes = [*torchrun, "-m", "training.train", *command, str(tmp_path / "two")]
+        subprocess.run(processes, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+        assert main([*command, str(tmp_path / "one"), "--accumulate", "2"]) == 0
+    one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 3
+    for name, tensor in one["model"].items():
+        torch.testing.assert_close(tensor, two["model"][name], rtol=1e-5, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("stage", ["image", "video", "speed"])
