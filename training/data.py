@@ -19,8 +19,8 @@ from training.config import EmoConfig
 from training.corpus import Clip
 from training.vae import VAE, to_float
 
-#: Windows that one with a still head is chosen from.
-STILL_CHOICES = 8
+#: Windows that one with a still head, or with a head as fast as wanted, is chosen from.
+STILL_CHOICES, SPEED_CHOICES = 8, 32
 
 
 @dataclass
@@ -151,6 +151,7 @@ class ClipFolder:
         mouth_weight: float,
         *,
         still: float = 0.0,
+        every_speed: float = 0.0,
         first_clips: float = 0.0,
         before: bool = False,
     ) -> Batch:
@@ -158,6 +159,8 @@ class ClipFolder:
 
         Args:
             still: share of the windows where the head moves little: of a few random ones, the stillest.
+            every_speed: share of the windows where it moves as fast as a random one of the speed buckets says: of a few
+                random ones, the nearest.
             first_clips: share that stands for the first clip of a video: the motion frames are zeros, and the
                 reference is the frame before.
             before: also give the f frames before these, with the same references.
@@ -170,9 +173,12 @@ class ClipFolder:
         n, f = self.config.motion_frames, self.config.clip_frames
         places = []
         for _ in range(batch):
-            choices = STILL_CHOICES if rng.random() < still else 1
+            kind, wanted = rng.random(), float(rng.choice(self.config.speed_centers))
+            choices = SPEED_CHOICES if kind < still + every_speed else 1
+            if kind < still:
+                wanted, choices = 0.0, STILL_CHOICES
             drawn = [self._place(rng, f, n + f * before, self.voiced) for _ in range(choices)]
-            places.append(min(drawn, key=lambda place: self._movement(place, f, n)))
+            places.append(min(drawn, key=lambda place: abs(self._movement(place, f, n) - wanted)))
         begins = rng.random(batch) < first_clips
         for place, begin in zip(places, begins, strict=True):
             place.reference = place.first - 1 if begin else place.reference

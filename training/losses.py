@@ -67,6 +67,7 @@ class StageLoss:
                 recipe.batch_size,
                 recipe.mouth_weight,
                 still=recipe.still,
+                every_speed=recipe.every_speed,
                 first_clips=recipe.first_clips,
                 before=rng.random() < recipe.own_motion,
             )

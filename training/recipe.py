@@ -27,6 +27,8 @@ class Recipe:
             what follows upon a generated clip must not add to its errors.
         motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
         still: share of the windows that are chosen for a still head, where what moves is the mouth.
+        every_speed: share of the windows that are chosen for a head as fast as one of the speed buckets, each as often:
+            heads are mostly slow.
         high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
         ema: decay of the averaged weights that are kept.
     """
@@ -41,6 +43,7 @@ class Recipe:
     own_motion: float = 0.0
     motion_noise: float = 0.0
     still: float = 0.0
+    every_speed: float = 0.0
     high_noise: float = 0.0
     ema: float = 0.999
 
@@ -50,9 +53,11 @@ class Recipe:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
-        for name in ("audio_dropout", "first_clips", "own_motion", "still", "high_noise", "ema"):
+        for name in ("audio_dropout", "first_clips", "own_motion", "still", "every_speed", "high_noise", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
+        if self.still + self.every_speed > 1:
+            raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
 
     @classmethod
     def load(cls, config: str | Path, stage: str) -> Recipe:

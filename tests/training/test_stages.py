@@ -214,6 +214,35 @@ def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path)
     assert still.mean() < 0.8 * moving.mean()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps must be 1 or more, not 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be more than 0"),
+        ({"own_motion": 1.5}, "own_motion is a share between 0 and 1, not 1.5"),
+        ({"still": 0.6, "every_speed": 0.5}, "shares of one whole, not 0.6 and 0.5"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(Recipe.load("emo-test", "video"), **{"still": 0.0, **wrong})  # type: ignore[arg-type]
+
+
+def test_rare_head_speeds_can_be_asked_for_as_often_as_others(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    slow, fast = data.config.speed_centers[0], data.config.speed_centers[-1]
+    data.clips = [replace(data.clips[0], head_speed=np.full(25, speed)) for speed in 9 * [slow] + [fast]]
+    data.latents, data.voiced = 10 * [data.latents[0]], list(range(10))
+    data.config = replace(data.config, speed_centers=(slow, fast), speed_radii=(1.0, 1.0))
+    rng = np.random.default_rng(0)
+    usual, every = (data.videos(rng, 200, mouth_weight=1, every_speed=share).head_speed for share in (0.0, 1.0))
+    assert usual is not None
+    assert every is not None
+    share = [float((speeds.mean(1) > (slow + fast) / 2).float().mean()) for speeds in (usual, every)]
+    assert share[0] < 0.2
+    assert 0.4 < share[1] < 0.6
+
+
 def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
     make_clip(3, seconds=0.4, resolution=40).save(tmp_path / "3.npz")
     with pytest.raises(ValueError, match=r"3.npz has 40 pixels a side, emo-test 32"):
