@@ -130,7 +130,8 @@ class VAEDecoderGraph(nn.Module):
         self.dtype = model.backbone.conv_in.weight.dtype
 
     def forward(self, latents: Tensor) -> Tensor:
-        return self.pixels(latents).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)
+        frames = self.pixels(latents).round().clamp(0, 255).movedim(-3, -1)
+        return frames.to(torch.uint8)  # last: TensorRT gives uint8 only as an output
 
     def pixels(self, latents: Tensor) -> Tensor:
         """The pictures (f, 3, h, w) on the scale of uint8, before they are rounded."""

@@ -98,7 +98,7 @@ class VAE(nn.Module):
 
 def to_float(frames: Tensor) -> Tensor:
     """uint8 pictures (..., h, w, 3) to (..., 3, h, w) in [-1, 1]."""
-    return frames.movedim(-1, -3).float() / 127.5 - 1
+    return frames.float().movedim(-1, -3) / 127.5 - 1  # TensorRT takes uint8 only as an input
 
 
 def to_uint8(images: Tensor) -> Tensor:
