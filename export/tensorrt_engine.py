@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
-from emo_rt.errors import BundleError, InputError
-
-
-def import_tensorrt() -> ModuleType:
-    """TensorRT, or TensorRT-RTX where that is installed.
-
-    Raises:
-        InputError: if neither is.
-    """
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise InputError(
-        "TensorRT is not installed: `pip install tensorrt`, or `pip install tensorrt-rtx` on a GeForce or RTX"
-    )
+from emo_rt.errors import BundleError
 
 
 def build_engine(path: Path, tensorrt: ModuleType) -> bytes:
@@ -30,7 +13,7 @@ def build_engine(path: Path, tensorrt: ModuleType) -> bytes:
 
     Args:
         path: of the ONNX file; weights may lie beside it.
-        tensorrt: as ``import_tensorrt`` gives it.
+        tensorrt: the imported module, TensorRT's or TensorRT-RTX's.
 
     Raises:
         BundleError: with what TensorRT refuses, and where.

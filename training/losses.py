@@ -59,13 +59,13 @@ class StageLoss:
     def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
         recipe, model = self.recipe, self.model
         if self.stage == "image":
-            batch = self.clips.images(rng, recipe.batch_size, recipe.weights)
+            batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
             conditions = self.image_conditions(batch)
         else:
             batch = self.clips.videos(
                 rng,
                 recipe.batch_size,
-                recipe.weights,
+                recipe.mouth_weight,
                 still=recipe.still,
                 every_speed=recipe.every_speed,
                 first_clips=recipe.first_clips,
