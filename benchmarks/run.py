@@ -12,47 +12,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.machine import CHECKOUT, machine
 from emo_rt.bundle import GRAPH_NAMES, Bundle
-from emo_rt.engines import BACKENDS, load_engine, to_numpy
+from emo_rt.engine import to_numpy
+from emo_rt.engines import BACKENDS, load_engine
 from emo_rt.media import read_voice
 from emo_rt.run import DEFAULT_BUNDLE
 from export.build import MODELS
 from export.graphs import graphs
 from export.validate import report, validate
 from training.model import EmoModel
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = ("av", "numpy", "onnx", "onnxruntime", "torch", "diffusers", "transformers")
-
-
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
-    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    processor = next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), "")
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "processor": processor or platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-    }
 
 
 def time_graphs(model: EmoModel, bundle: Bundle, backend: str, runs: int) -> dict[str, float]:

@@ -21,11 +21,22 @@ import numpy as np
 
 from emo_rt.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
-GRAPH_NAMES = ("audio_encoder", "conditioning", "vae_encoder", "reference_net", "backbone", "vae_decoder")
+VALIDATION_NAME = "validation.json"
+GRAPH_NAMES = (
+    "audio_encoder",
+    "conditioning",
+    "vae_encoder",
+    "reference_net",
+    "time_embedding",
+    "backbone",
+    "guided_backbone",
+    "vae_decoder",
+)
 # What a graph takes beside the tensors of `expected_tensors`: outputs of these graphs, by the same names.
-SOURCES = {"conditioning": ("audio_encoder",), "backbone": ("conditioning", "reference_net")}
+_STEP_SOURCES = ("conditioning", "reference_net", "time_embedding")
+SOURCES = {"conditioning": ("audio_encoder",), "backbone": _STEP_SOURCES, "guided_backbone": _STEP_SOURCES}
 PREDICTION_TYPES = ("sample", "epsilon", "v_prediction")
 TIMESTEP_SPACINGS = ("trailing", "leading")
 CURE = "rebuild it with `python -m export.build`"
@@ -250,13 +261,16 @@ def expected_tensors(config: RuntimeConfig) -> dict[str, dict[str, tuple[int, ..
         config.latent_size,
         config.resolution,
     )
-    scalars = ("timestep", "guidance_scale", "latents_coefficient", "prediction_coefficient")
+    coefficients: dict[str, tuple[int, ...]] = {"latents_coefficient": (1,), "prediction_coefficient": (1,)}
+    step = {"latents": (f, c, s, s), "next_latents": (f, c, s, s), **coefficients}
     return {
         "audio_encoder": {"waveform": (1, config.window_samples)},
         "conditioning": {"head_speed": (config.feature_frames,), "face_region": (1, 1, r, r)},
         "vae_encoder": {"image": (1, r, r, 3), "latents": (1, c, s, s)},
         "reference_net": {"reference_latents": (1, c, s, s), "motion_latents": (n, c, s, s)},
-        "backbone": {"latents": (f, c, s, s), "next_latents": (f, c, s, s), **dict.fromkeys(scalars, (1,))},
+        "time_embedding": {"timestep": (1,)},
+        "backbone": step,
+        "guided_backbone": {**step, "guidance_scale": (1,)},
         "vae_decoder": {"latents": (f, c, s, s), "frames": (f, r, r, 3)},
     }
 
@@ -281,8 +295,11 @@ class Bundle:
         return self.directory / self.manifest.graphs[graph_name].file
 
     @classmethod
-    def load(cls, directory: str | Path) -> Bundle:
+    def load(cls, directory: str | Path, *, validated: bool = True) -> Bundle:
         """Reads `manifest.json` and verifies every file that it names.
+
+        Args:
+            validated: refuse a bundle that differs too much from the model that it was made of.
 
         Raises:
             BundleError: naming the file at fault and the cure.
@@ -311,7 +328,22 @@ class Bundle:
                     ) from error
                 if found != sha256:
                     raise BundleError(f"bundle {directory}: {name} is not the file that was exported (sha256); {CURE}")
+        if validated and (failures := _failures(directory)):
+            raise BundleError(
+                f"bundle {directory}: it is not what its model makes of a voice ({failures[0]}); {CURE}, "
+                "or run it all the same with --unvalidated"
+            )
         return cls(directory, manifest)
+
+
+def _failures(directory: Path) -> list[str]:
+    """What the bundle's validation found wrong; a bundle that was never validated has nothing to hide."""
+    try:
+        return [str(failure) for failure in json.loads((directory / VALIDATION_NAME).read_text())["failures"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return [f"{VALIDATION_NAME} cannot be read: {error}"]
 
 
 def file_sha256(path: str | Path) -> str:

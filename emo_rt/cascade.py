@@ -1,38 +1,55 @@
-"""From a portrait and a voice to frames: the six graphs of a bundle, clip after clip."""
+"""From a portrait and a voice to frames: the graphs of a bundle, clip after clip."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from emo_rt.audio import clip_audio
-from emo_rt.bundle import GRAPH_NAMES, Bundle
-from emo_rt.engines import Tensor, load_engine, to_numpy
+from emo_rt.bundle import GRAPH_NAMES, Bundle, NoiseSchedule, RuntimeConfig
+from emo_rt.engine import Engine, Tensor, to_numpy
+from emo_rt.engines import load_engine
 from emo_rt.errors import InputError
 from emo_rt.face import Box, face_region
 from emo_rt.plan import clip_noise
 from emo_rt.schedule import ddim_coefficients
 
+#: Graphs of a denoising step: without guidance, and with.
+BACKBONES = ("backbone", "guided_backbone")
+
 
 class Cascade:
-    """The loaded engines of a bundle. It keeps no state between videos: use one for as many as you like.
+    """The engines of a bundle. It keeps no state between videos: use one for as many as you like.
 
     Args:
-        bundle: a verified bundle.
-        backend: a key of `emo_rt.engines.BACKENDS`.
-        threads: CPU threads, or None for one per core.
-
-    Raises:
-        BundleError: if a graph does not load.
-        InputError: if there is no such backend.
+        config: what the runtime must know of the model.
+        noise_schedule: that the steps are taken from.
+        engine: gives a graph's engine, by its name.
     """
 
-    def __init__(self, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> None:
-        self.bundle = bundle
-        self.config = bundle.config
-        self.engines = {name: load_engine(bundle, name, backend, threads) for name in GRAPH_NAMES}
+    def __init__(self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: Callable[[str], Engine]) -> None:
+        self.config, self.noise_schedule, self.engine = config, noise_schedule, engine
+
+    @classmethod
+    def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
+        """Loads a verified bundle; a backbone loads when the first video needs it.
+
+        Args:
+            backend: a key of `emo_rt.engines.BACKENDS`.
+            threads: CPU threads, or None for one per core.
+
+        Raises:
+            BundleError: if a graph does not load.
+            InputError: if there is no such backend, or it is not installed.
+        """
+        engine = functools.cache(lambda name: load_engine(bundle, name, backend, threads))
+        for name in GRAPH_NAMES:
+            if name not in BACKBONES:
+                engine(name)
+        return cls(bundle.config, bundle.noise_schedule, engine)
 
     def generate(
         self,
@@ -71,40 +88,43 @@ class Cascade:
                 raise InputError(f"{name} is {value}: choose a number from 0 up")
         if max_frames is not None and max_frames < 1:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
-        coefficients = ddim_coefficients(self.bundle.noise_schedule, config.steps if steps is None else steps)
+        coefficients = ddim_coefficients(self.noise_schedule, config.steps if steps is None else steps)
         latents_shape = (config.clip_frames, config.latent_channels, config.latent_size, config.latent_size)
 
-        reference_latents = self.engines["vae_encoder"].run({"image": portrait[None]})["latents"]
+        reference_latents = self.engine("vae_encoder").run({"image": portrait[None]})["latents"]
         motion_latents = np.zeros((config.motion_frames, *latents_shape[1:]), np.float32)
         once: dict[str, Tensor] = {
             "head_speed": np.full(config.feature_frames, speed, np.float32),
             "face_region": face_region(face_box, config.resolution, config.face_region_margin),
             "guidance_scale": _scalar(guidance_scale),
         }
+        schedule: list[dict[str, Tensor]] = [
+            {
+                **self.engine("time_embedding").run({"timestep": _scalar(timestep)}),
+                "latents_coefficient": _scalar(latents_coefficient),
+                "prediction_coefficient": _scalar(prediction_coefficient),
+            }
+            for timestep, latents_coefficient, prediction_coefficient in coefficients
+        ]
+        denoise = self.engine(BACKBONES[guidance_scale != 1])
         for piece in clip_audio(voice, config):
             clip = piece.clip
             frames = clip.frames if max_frames is None else min(clip.frames, max_frames - clip.first_frame)
             if frames < 1:
                 return
-            features = self.engines["audio_encoder"].run({"waveform": piece.waveform[None]})
+            features = self.engine("audio_encoder").run({"waveform": piece.waveform[None]})
             conditions = {
                 **once,
-                **self.engines["conditioning"].run({**once, **features}),
-                **self.engines["reference_net"].run(
+                **self.engine("conditioning").run({**once, **features}),
+                **self.engine("reference_net").run(
                     {"reference_latents": reference_latents, "motion_latents": motion_latents}
                 ),
             }
             latents: Tensor = clip_noise(seed, clip.index, latents_shape)
-            for timestep, latents_coefficient, prediction_coefficient in coefficients:
-                step: dict[str, Tensor] = {
-                    "latents": latents,
-                    "timestep": _scalar(timestep),
-                    "latents_coefficient": _scalar(latents_coefficient),
-                    "prediction_coefficient": _scalar(prediction_coefficient),
-                }
-                latents = self.engines["backbone"].run({**conditions, **step})["next_latents"]
+            for step in schedule:
+                latents = denoise.run({**conditions, **step, "latents": latents})["next_latents"]
             motion_latents = to_numpy(latents)[-config.motion_frames :]
-            yield to_numpy(self.engines["vae_decoder"].run({"latents": latents})["frames"])[:frames]
+            yield to_numpy(self.engine("vae_decoder").run({"latents": latents})["frames"])[:frames]
 
 
 def _scalar(value: float) -> np.ndarray:

@@ -1,155 +1,157 @@
-"""Weights to a bundle: ``python -m export.build --model models/emo-tiny --precision fp16``.
+"""A checkpoint to a bundle that the runtime loads: ``python -m export.build --model DIR --precision fp16``.
 
-Exports the six graphs of a checkpoint to ONNX, writes the manifest that the runtime verifies, runs every graph and a
-whole video against PyTorch, and puts the comparison into ``validation.json``. The bundle appears whole or not at all.
+Exports the graphs to ONNX, compares each with PyTorch, and then a whole video. Only what changed since the last build
+is made again; a build that was killed goes on where it stopped; a bundle appears whole or not at all.
+
+example:
+  python -m export.build --model runs/speed --precision int8 --backend openvino --out runs/speed/bundle-int8
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import logging
 import shutil
 import sys
-import warnings
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import onnx
-import torch
-from tqdm import tqdm
+from emo_rt.bundle import GRAPH_NAMES, VALIDATION_NAME
+from emo_rt.engines import BACKENDS
+from emo_rt.errors import EmoError, InputError
+from export.plan import PRECISIONS, WEIGHTS, Options, Sources, outdated, read_record, read_sources
 
-from emo_rt.bundle import MANIFEST_NAME, Graph, Manifest, NoiseSchedule, RuntimeConfig, TensorSpec, file_sha256
-from emo_rt.errors import EmoError
-from export import graphs
-from export.float16 import to_float16
-from export.storage import compact
-from export.validate import report, validate
-from training.config import EmoConfig
-from training.model import EmoModel
-from training.schedule import noise_scheduler
-
-OPSET = 20
-#: ONNX's own limit is 2 GiB for a file; larger graphs keep their weights beside them.
-EXTERNAL_DATA_BYTES = 1 << 30
-for _library in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no graph of ours needs
-    logging.getLogger(_library).setLevel(logging.ERROR)
 MODELS = Path(__file__).parents[1] / "models"
 
 
-def export_graph(graph: graphs.Graph, path: Path) -> None:
-    """Write one graph as ONNX with static shapes, its weights beside it where they are large."""
-    weights = sum(p.numel() * p.element_size() for p in graph.module.parameters())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            graph.module.eval(),
-            (*graph.arguments, {}),  # the exporter takes a dictionary in the last place for keywords
-            path,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(graph.inputs),
-            output_names=graph.outputs,
-            external_data=weights > EXTERNAL_DATA_BYTES,
-            verbose=False,
-        )
-
-
-def describe(path: Path) -> Graph:
-    """The manifest's entry of an exported graph: its files with their hashes, inputs and outputs."""
-    proto = onnx.load(path, load_external_data=False)
-    initializers = {tensor.name for tensor in proto.graph.initializer}
-    data = path.with_name(path.name + ".data")
-    return Graph(
-        file=path.name,
-        files={file.name: file_sha256(file) for file in (path, data) if file.exists()},
-        inputs=tuple(_spec(value) for value in proto.graph.input if value.name not in initializers),
-        outputs=tuple(_spec(value) for value in proto.graph.output),
-    )
-
-
-def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    return TensorSpec(value.name, dtype, tuple(dimension.dim_value for dimension in tensor.shape.dim))
-
-
-def runtime_config(config: EmoConfig) -> RuntimeConfig:
-    """The part of a model's config that the runtime must know."""
-    return RuntimeConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(RuntimeConfig)})
-
-
-def noise_schedule(config: EmoConfig) -> NoiseSchedule:
-    """The table that the runtime takes its DDIM steps from, as diffusers' scheduler holds it."""
-    scheduler = noise_scheduler(config)
-    return NoiseSchedule(
-        alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
-        prediction_type=config.prediction_type,
-        timestep_spacing=config.timestep_spacing,
-        steps_offset=int(scheduler.config["steps_offset"]),
-    )
-
-
-def build(model: EmoModel, precision: str, directory: Path, check: bool = True) -> dict[str, object]:
-    """Export, describe and validate a bundle of ``model`` (float32) in ``directory``; returns the validation.
-
-    An older bundle there is replaced once the new one is complete.
-    """
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        exported = to_float16(model) if precision == "fp16" else model
-        described = {}
-        for name, graph in tqdm(graphs.graphs(exported).items(), desc="exporting", unit="graph"):
-            path = partial / f"{name}.onnx"
-            export_graph(graph, path)
-            compact(path)
-            described[name] = describe(path)
-        manifest = Manifest(
-            name=model.config.name,
-            precision=precision,
-            config=runtime_config(model.config),
-            noise_schedule=noise_schedule(model.config),
-            graphs=described,
-        )
-        (partial / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
-        validation = validate(model, partial) if check else {}
-        (partial / "validation.json").write_text(json.dumps(validation, indent=2) + "\n")
-        shutil.rmtree(directory, ignore_errors=True)
-        partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return validation
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m export.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="checkpoint (default: models/emo-tiny)"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("fp32", "fp16"),
-        default="fp32",
-        help="fp32 is the faster on a CPU, fp16 is for GPUs (default: fp32)",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the bundle (default: bundle in the checkpoint, bundle-fp16 for fp16)"
-    )
-    args = parser.parse_args(arguments)
-    out = args.out or args.model / ("bundle" if args.precision == "fp32" else f"bundle-{args.precision}")
+    args = _parser().parse_args(arguments)
     try:
-        model = EmoModel.load(args.model)
-        validation = build(model, args.precision, out)
+        options = Options(args.precision, args.backend, args.frames, args.resolution, args.calibration_clips)
+        return _build(args, options)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"export: error: {error.filename or 'writing the bundle'}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _build(args: argparse.Namespace, options: Options) -> int:
+    default = "bundle" if options == Options() else f"bundle-{options.precision}-{options.backend}"
+    directory: Path = args.out or args.model / default
+    sources = read_sources(args.model, options)
+    reasons = dict.fromkeys(GRAPH_NAMES, "--force") if args.force else outdated(directory, sources)
+    finish = _unfinished(directory, sources)
+    print(f"{directory}: {options.precision} for {options.backend}")
+    for name in GRAPH_NAMES:
+        print(f"{name:>15}: {'build: ' + reasons[name] if name in reasons else 'up to date'}")
+    if finish and not reasons:
+        print(f"{'manifest':>15}: {finish}")
+    if args.dry_run or not (reasons or finish):
+        return 0
+    _check_space(args.model, directory)
+
+    from export.bundle import build, recover  # PyTorch takes seconds to load: only a build with work to do needs it
+    from export.validate import report
+
+    recover(directory)
+    validation, seconds = build(args.model, directory, options, sources, force=args.force)
+    print(_table(directory, validation, seconds))
     print(report(validation))
-    print(f"bundle: {out}")
-    return 0
+    if options.backend == "tensorrt":
+        _build_engines(directory)
+    print(f"bundle: {directory}")
+    return 1 if validation["failures"] else 0
+
+
+def _unfinished(directory: Path, sources: Sources) -> str | None:
+    """What is to do beside graphs."""
+    if not (directory / VALIDATION_NAME).exists():
+        return "to be compared with PyTorch"
+    known = read_record(directory)["runtime"]
+    changed = [key for key in sources.runtime if known.get(key) != sources.runtime[key]]
+    return f"{', '.join(changed)} changed" if changed else None
+
+
+def _check_space(model: Path, directory: Path) -> None:
+    """Raises InputError if the disk cannot hold what a build writes: the graphs, and once more while it stores them."""
+    needed = 3 * sum((model / file).stat().st_size for file in WEIGHTS)
+    parent = next(path for path in (directory, *directory.resolve().parents) if path.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise InputError(f"{parent}: {free / 1e9:.1f} GB are free, the build needs {needed / 1e9:.1f}; make room")
+
+
+def _build_engines(directory: Path) -> None:
+    """Build what TensorRT makes of the graphs, for the GPU of this machine, if there is one."""
+    from emo_rt.bundle import Bundle
+    from emo_rt.engines import load_engine
+
+    bundle = Bundle.load(directory, validated=False)
+    try:
+        for name in GRAPH_NAMES:
+            load_engine(bundle, name, "tensorrt")
+    except InputError as error:
+        print(f"no engines yet: {error}; the runtime builds them where it can")
+
+
+def _table(directory: Path, validation: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """What was built, a line for each graph."""
+    import onnx
+
+    lines = [f"{'graph':>15} {'MB':>8} {'seconds':>8} {'nodes':>6} {'Q':>5} {'DQ':>5} {'max error':>10}  most frequent"]
+    record = read_record(directory)["graphs"]
+    counted: set[str] = set()
+    for name in GRAPH_NAMES:
+        files = [file for file in record[name]["files"] if file not in counted]
+        counted |= set(files)
+        size = sum((directory / file).stat().st_size for file in files) / 1e6
+        nodes = Counter(
+            node.op_type for node in onnx.load(directory / f"{name}.onnx", load_external_data=False).graph.node
+        )
+        took = f"{seconds[name]:.1f}" if name in seconds else "kept"
+        frequent = ", ".join(f"{count} {kind}" for kind, count in nodes.most_common(3))
+        lines.append(
+            f"{name:>15} {size:8.1f} {took:>8} {nodes.total():6} {nodes['QuantizeLinear']:5} "
+            f"{nodes['DequantizeLinear']:5} {validation['graphs'][name]['max_error']:10.1e}  {frequent}"
+        )
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument_group("what").add_argument
+    add("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="checkpoint (default: models/emo-tiny)")
+    add(
+        "--precision",
+        choices=sorted({precision for known in PRECISIONS.values() for precision in known}),
+        default="fp32",
+        help="of the graphs: fp32 and int8 for processors, fp16, bf16, int8 and fp8 for GPUs (default: %(default)s)",
+    )
+    add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="what will run them (default: %(default)s)")
+    add("--frames", type=int, metavar="F", help="frames of a clip (default: the checkpoint's)")
+    add("--resolution", type=int, metavar="PIXELS", help="of the video, square (default: the checkpoint's)")
+    add(
+        "--calibration-clips",
+        type=int,
+        default=Options.calibration_clips,
+        metavar="N",
+        help="generated speakers that the ranges of 8 bits are taken from (default: %(default)s)",
+    )
+    add = parser.add_argument_group("how").add_argument
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the bundle (default: in the checkpoint, bundle for fp32, else bundle-PRECISION-BACKEND)",
+    )
+    add("--dry-run", action="store_true", help="say what would be built, and why, and stop")
+    add("--force", action="store_true", help="build everything again")
+    return parser
 
 
 if __name__ == "__main__":

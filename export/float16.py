@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -19,30 +18,39 @@ from training.reference_net import ReferenceNet
 LARGEST = 2.0**14
 
 
-@torch.no_grad()
 def to_float16(model: EmoModel) -> EmoModel:
-    """A copy of a float32 ``model`` in float16 that computes the same.
+    """Turn a float32 ``model`` into float16, in place, so that it computes the same.
 
     Only norms read the maps that a ReferenceNet's residual blocks pass on, so that nothing holds their size: training
     lets them grow, in ``emo-tiny`` to 1.7 million where float16 ends at 65504. All of them are multiplied by one
     power of two, which changes nothing behind a norm whose epsilon shrinks with it.
     """
-    probe, exported = copy.deepcopy(model.reference_net), copy.deepcopy(model)
+    largest = largest_map(model)
+    if largest > LARGEST:
+        scale_maps(model.reference_net, 2.0 ** math.floor(math.log2(LARGEST / largest)))
+    return model.half()
+
+
+@torch.no_grad()
+def largest_map(model: EmoModel) -> float:
+    """The largest magnitude that the ReferenceNet's residual blocks pass on, for a random picture."""
     config = model.config
     latents = torch.randn(
         (1, config.latent_channels, config.latent_size, config.latent_size), generator=torch.Generator().manual_seed(0)
     )
     sizes: list[float] = []
-    for module in probe.modules():
-        if isinstance(module, (ResnetBlock2D, Downsample2D, Upsample2D)):
-            module.register_forward_hook(lambda _module, _inputs, maps: sizes.append(float(maps.abs().max())))
-    probe(latents)
-    largest = max(sizes)
-    if largest > LARGEST:
-        scale_maps(exported.reference_net, 2.0 ** math.floor(math.log2(LARGEST / largest)))
-    return exported.half()
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, maps: sizes.append(float(maps.abs().max())))
+        for module in model.reference_net.modules()
+        if isinstance(module, (ResnetBlock2D, Downsample2D, Upsample2D))
+    ]
+    model.reference_net(latents)
+    for hook in hooks:
+        hook.remove()
+    return max(sizes)
 
 
+@torch.no_grad()
 def scale_maps(network: ReferenceNet, factor: float) -> None:
     """Multiply all maps that pass from block to block by ``factor``, and keep what the norms make of them."""
 

@@ -1,4 +1,4 @@
-"""The six graphs of a bundle, each a small module with tensors in and tensors out.
+"""The graphs of a bundle, each a small module with tensors in and tensors out.
 
 A module's ``forward`` takes tensors in the order of ``inputs`` and returns them in the order of ``outputs``; the names
 are those of the exported graph. Batches of one are left out of the graphs' shapes where that reads better.
@@ -6,12 +6,12 @@ are those of the exported graph. Batches of one are left out of the graphs' shap
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from training.backbone import stack_conditions
 from training.config import EmoConfig
 from training.model import EmoModel
 from training.vae import to_float
@@ -26,17 +26,32 @@ class Graph:
     outputs: list[str]
 
     @property
-    def arguments(self) -> tuple[Tensor | dict[str, Tensor], ...]:
-        """The inputs as ``forward`` takes them: conditions of any number come last, in a dictionary."""
-        fixed = BackboneGraph.FIXED_INPUTS if isinstance(self.module, BackboneGraph) else tuple(self.inputs)
-        rest = {name: tensor for name, tensor in self.inputs.items() if name not in fixed}
-        return (*(self.inputs[name] for name in fixed), *([rest] if rest else []))
+    def input_names(self) -> list[str]:
+        """In the order of ``forward``: conditions of any number come last."""
+        fixed: tuple[str, ...] = getattr(self.module, "FIXED_INPUTS", tuple(self.inputs))
+        return [*fixed, *(name for name in self.inputs if name not in fixed)]
+
+    def arguments(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | dict[str, Tensor], ...]:
+        """The inputs as ``forward`` takes them: conditions in a dictionary."""
+        fixed: tuple[str, ...] = getattr(self.module, "FIXED_INPUTS", tuple(self.inputs))
+        rest = {name: inputs[name] for name in self.input_names[len(fixed) :]}
+        return (*(inputs[name] for name in fixed), *([rest] if rest else []))
 
     @torch.no_grad()
-    def run(self) -> dict[str, Tensor]:
-        """PyTorch's outputs for the example inputs."""
-        result = self.module(*self.arguments)
+    def run(self, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """PyTorch's outputs, for the example inputs or others."""
+        result = self.module(*self.arguments(inputs or self.inputs))
         return result if isinstance(result, dict) else {self.outputs[0]: result}
+
+
+def dtype_of(model: EmoModel) -> torch.dtype:
+    """What a model computes in."""
+    return model.backbone.conv_in.weight.dtype
+
+
+def at_end(tensor: Tensor) -> Tensor:
+    """What a graph gives on: bfloat16 stays within, NumPy does not know it."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 class AudioEncoderGraph(nn.Module):
@@ -46,26 +61,28 @@ class AudioEncoderGraph(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         out: Tensor = self.audio_encoder(waveform)[0]
-        return out
+        return at_end(out)
 
 
 class ConditioningGraph(nn.Module):
-    """Keys and values of the voice and the speed, and the encoded face region: once per clip."""
+    """Keys and values of no voice, of the voice and of the speed, and the encoded face region: once per clip."""
 
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, audio_features: Tensor, head_speed: Tensor, face_region: Tensor) -> dict[str, Tensor]:
-        dtype = audio_features.dtype
-        return self.model.voice_and_place(audio_features[None], head_speed[None].to(dtype), face_region.to(dtype))
+        dtype = dtype_of(self.model)
+        both = torch.stack([torch.zeros_like(audio_features), audio_features]).to(dtype)
+        conditions = self.model.voice_and_place(both, head_speed[None].to(dtype), face_region.to(dtype))
+        return {name: at_end(tensor) for name, tensor in conditions.items()}
 
 
 class VAEEncoderGraph(nn.Module):
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
         self.vae = model.vae
-        self.dtype = model.backbone.conv_in.weight.dtype
+        self.dtype = dtype_of(model)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.vae.encode(to_float(image).to(self.dtype)).float()
@@ -83,51 +100,75 @@ class ReferenceNetGraph(nn.Module):
         self.model = model
 
     def forward(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
-        dtype = self.model.backbone.conv_in.weight.dtype
+        dtype = dtype_of(self.model)
         portrait, motion = reference_latents.to(dtype), motion_latents[None].to(dtype)
-        return self.model.portrait_and_motion(portrait, motion, self.model.config.portrait_pull)
+        conditions = self.model.portrait_and_motion(portrait, motion, self.model.config.portrait_pull)
+        return {name: at_end(tensor) for name, tensor in conditions.items()}
 
 
-class BackboneGraph(nn.Module):
-    """One DDIM step: the Backbone on a batch of two, guidance, and the step's arithmetic in float32."""
-
-    FIXED_INPUTS = ("latents", "timestep", "guidance_scale", "latents_coefficient", "prediction_coefficient")
+class TimeEmbeddingGraph(nn.Module):
+    """What the Backbone makes of a timestep before anything else: once per step of the schedule."""
 
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
         self.backbone = model.backbone
-        self.audio_projection = model.audio_projection
-        self.config = model.config
+
+    def forward(self, timestep: Tensor) -> Tensor:
+        return at_end(self.backbone.embed_time(timestep))
+
+
+class BackboneGraph(nn.Module):
+    """One DDIM step without guidance: the Backbone on the voice, and the step's arithmetic in float32."""
+
+    FIXED_INPUTS: tuple[str, ...] = ("latents", "time_embedding", "latents_coefficient", "prediction_coefficient")
+
+    def __init__(self, model: EmoModel) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.dtype = dtype_of(model)
 
     def forward(
         self,
         latents: Tensor,
-        timestep: Tensor,
+        time_embedding: Tensor,
+        latents_coefficient: Tensor,
+        prediction_coefficient: Tensor,
+        conditions: dict[str, Tensor],
+    ) -> Tensor:
+        heard = {name: tensor[1:] if name.startswith("audio_") else tensor for name, tensor in conditions.items()}
+        (prediction,) = self.predictions(latents, time_embedding, heard)
+        return latents_coefficient * latents + prediction_coefficient * prediction
+
+    def predictions(self, latents: Tensor, time_embedding: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        """One for each voice of the conditions: (voices, f, c, h, w)."""
+        conditions = {name: tensor.to(self.dtype) for name, tensor in conditions.items()}
+        return self.backbone.predict(latents.to(self.dtype)[None], time_embedding.to(self.dtype), conditions).float()
+
+
+class GuidedBackboneGraph(BackboneGraph):
+    """One DDIM step with guidance from no voice to the voice; what the two share is computed once."""
+
+    FIXED_INPUTS = (*BackboneGraph.FIXED_INPUTS[:2], "guidance_scale", *BackboneGraph.FIXED_INPUTS[2:])
+
+    def forward(  # type: ignore[override]
+        self,
+        latents: Tensor,
+        time_embedding: Tensor,
         guidance_scale: Tensor,
         latents_coefficient: Tensor,
         prediction_coefficient: Tensor,
         conditions: dict[str, Tensor],
     ) -> Tensor:
-        batch = latents.to(self.backbone.conv_in.weight.dtype)[None].expand(2, -1, -1, -1, -1)
-        both = stack_conditions(self.without_voice(conditions), conditions)
-        predictions = self.backbone(batch, timestep.expand(2), both).float()
-        without_voice, with_voice = predictions[0], predictions[1]
+        without_voice, with_voice = self.predictions(latents, time_embedding, conditions)
         prediction = without_voice + guidance_scale * (with_voice - without_voice)
         return latents_coefficient * latents + prediction_coefficient * prediction
-
-    def without_voice(self, conditions: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The same conditions with the voice of no one; those keys are constants of the graph."""
-        config = self.config
-        silence = torch.zeros(1, config.clip_frames + 2 * config.audio_margin, config.audio_features)
-        silence = silence.to(self.audio_projection.position)
-        return conditions | self.backbone.audio_conditions(self.audio_projection(silence))
 
 
 class VAEDecoderGraph(nn.Module):
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
         self.vae = model.vae
-        self.dtype = model.backbone.conv_in.weight.dtype
+        self.dtype = dtype_of(model)
 
     def forward(self, latents: Tensor) -> Tensor:
         frames = self.pixels(latents).round().clamp(0, 255).movedim(-3, -1)
@@ -142,7 +183,7 @@ class VAEDecoderGraph(nn.Module):
 def graphs(model: EmoModel) -> dict[str, Graph]:
     """All graphs of a model, with random example inputs of the right shapes.
 
-    Conditions have the model's own dtype; latents and what comes from outside stay float32.
+    Conditions have the model's own dtype, or float32 for bfloat16; latents and what comes from outside stay float32.
     """
     config = model.config
     generator = torch.Generator().manual_seed(0)
@@ -154,32 +195,33 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
     pixels = torch.randint(256, (1, config.resolution, config.resolution, 3), generator=generator, dtype=torch.uint8)
     inner = config.clip_frames + 2 * config.audio_margin
     voice = {
-        "audio_features": normal(inner, config.audio_features).to(model.backbone.conv_in.weight.dtype),
+        "audio_features": at_end(normal(inner, config.audio_features).to(dtype_of(model))),
         "head_speed": torch.full((inner,), config.speed),
         "face_region": _centre(config),
     }
     faces = {"reference_latents": normal(1, *frame), "motion_latents": normal(config.motion_frames, *frame)}
     conditioning, reference_net = ConditioningGraph(model), ReferenceNetGraph(model)
     voice_conditions, face_conditions = conditioning(**voice), reference_net(**faces)
-    scalars = {
-        "timestep": torch.tensor([500.0]),
-        "guidance_scale": torch.tensor([config.guidance_scale]),
+    time_embedding, timestep = TimeEmbeddingGraph(model), {"timestep": torch.tensor([500.0])}
+    step = {
+        "latents": normal(config.clip_frames, *frame),
+        "time_embedding": time_embedding(**timestep),
         "latents_coefficient": torch.tensor([0.5]),
         "prediction_coefficient": torch.tensor([0.5]),
+        **voice_conditions,
+        **face_conditions,
     }
-    latents = normal(config.clip_frames, *frame)
+    guided_step = {"guidance_scale": torch.tensor([config.guidance_scale]), **step}
     samples = config.audio_window_frames * config.sample_rate // config.frames_per_second
     return {
         "audio_encoder": Graph(AudioEncoderGraph(model), {"waveform": normal(1, samples)}, ["audio_features"]),
         "conditioning": Graph(conditioning, voice, list(voice_conditions)),
         "vae_encoder": Graph(VAEEncoderGraph(model), {"image": pixels}, ["latents"]),
         "reference_net": Graph(reference_net, faces, list(face_conditions)),
-        "backbone": Graph(
-            BackboneGraph(model),
-            {"latents": latents, **scalars, **voice_conditions, **face_conditions},
-            ["next_latents"],
-        ),
-        "vae_decoder": Graph(VAEDecoderGraph(model), {"latents": latents}, ["frames"]),
+        "time_embedding": Graph(time_embedding, timestep, ["time_embedding"]),
+        "backbone": Graph(BackboneGraph(model), step, ["next_latents"]),
+        "guided_backbone": Graph(GuidedBackboneGraph(model), guided_step, ["next_latents"]),
+        "vae_decoder": Graph(VAEDecoderGraph(model), {"latents": step["latents"]}, ["frames"]),
     }
 
 

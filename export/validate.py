@@ -1,7 +1,17 @@
-"""Every graph, and a whole video, against PyTorch."""
+"""A bundle against the PyTorch model that it was made of: ``python -m export.validate models/emo-tiny/bundle``.
+
+Every graph is compared on the inputs that it gets while the bundled portrait speaks, and so is the video that comes
+out after all clips. What was measured goes into the bundle's validation.json; a bundle that falls below the bars of
+its precision fails, and the runtime refuses it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,93 +19,268 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+from tqdm import tqdm
 
-from emo_rt.bundle import GRAPH_NAMES, Bundle
+from emo_rt.bundle import VALIDATION_NAME, Bundle
 from emo_rt.cascade import Cascade
-from emo_rt.engines import load_engine, to_numpy
-from emo_rt.face import Box
+from emo_rt.engine import Engine, Tensor, to_numpy
+from emo_rt.engines import BACKENDS, check_backend
+from emo_rt.errors import EmoError
+from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
+from emo_rt.media import read_image, read_voice
 from export import graphs
+from export.manifest import noise_schedule, runtime_config
+from training.config import EmoConfig
 from training.model import EmoModel
 from training.pipeline import EmoPipeline
 
-#: Enough for three clips, so that motion frames have been handed on twice.
-CLIPS = 3
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
-def validate(model: EmoModel, directory: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Bars:
+    """The least that a bundle must reach: cosine of each graph's outputs, PSNR in dB of the decoded video."""
+
+    cosine: float
+    video_psnr: float
+
+
+BARS = {
+    "fp32": Bars(0.999999, 60),
+    "fp16": Bars(0.9999, 45),
+    "bf16": Bars(0.999, 35),
+    "int8": Bars(0.999, 35),
+    "fp8": Bars(0.998, 30),
+}
+#: Inputs of each graph that are kept: spread over all of its calls.
+RECORDINGS = 4
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is animated: a portrait, the face in it, and a voice for so many frames."""
+
+    portrait: np.ndarray
+    face_box: Box
+    waveform: np.ndarray
+    frames: int
+
+
+def bundled_scene(config: EmoConfig, frames: int) -> Scene:
+    """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for ``frames`` frames."""
+    image = read_image(ASSETS / "portrait.png")
+    face_box = find_face(image, "the bundled portrait")
+    crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)
+    voice = read_voice(ASSETS / "voice.wav", config.sample_rate)
+    samples = frames * config.sample_rate // config.frames_per_second
+    return Scene(
+        crop_portrait(image, crop, config.resolution),
+        face_box.within(crop, config.resolution),
+        np.resize(voice, samples),
+        frames,
+    )
+
+
+class RecordingEngine:
+    """A graph's PyTorch module in an engine's place; it keeps what it was given and what it made of that."""
+
+    def __init__(self, name: str, graph: graphs.Graph) -> None:
+        self.name, self.graph = name, graph
+        self.calls: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
+
+    @torch.no_grad()
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        given = {name: to_numpy(inputs[name]) for name in self.graph.inputs}
+        results = self.graph.run({name: torch.tensor(array) for name, array in given.items()})
+        outputs = {name: tensor.numpy() for name, tensor in results.items()}
+        self.calls.append((given, outputs))
+        return dict(outputs)
+
+
+def validate(
+    model: EmoModel, directory: Path, *, backend: str = "onnxruntime", scene: Scene | None = None, frames: int = 60
+) -> dict[str, Any]:
     """Compare the bundle in ``directory`` with the float32 ``model`` that it was made of.
 
+    Args:
+        backend: that runs the bundle's graphs.
+        scene: what is animated; the bundled portrait and voice for ``frames`` frames by default.
+
     Returns:
-        ``graphs``: for each graph the largest error over all outputs, as a share of that output's range;
-        ``video``: PSNR in dB over all decoded frames of a video of three clips, and its worst frame's.
+        ``graphs``: for each graph the largest error over all outputs and recorded inputs, as a share of the output's
+        range, the least cosine and the least PSNR in dB of that range; ``video``: PSNR in dB over all decoded frames,
+        its worst frame's, that of the first and the last tenth, and SSIM; ``failures``: the bars that are not met.
     """
-    bundle = Bundle.load(directory)
+    bundle = Bundle.load(directory, validated=False)
+    scene = scene or bundled_scene(model.config, frames)
+    cascade = Cascade.load(bundle, backend)
+    compared = {
+        name: compare(recorded, cascade.engine(name), bundle.graph_path(name))
+        for name, recorded in tqdm(record(model, scene).items(), desc="comparing graphs", leave=False)
+    }
+    video = compare_videos(model, cascade, scene)
+    precision = bundle.manifest.precision
     return {
-        "precision": bundle.manifest.precision,
-        "graphs": {name: graph_error(graph, bundle, name) for name, graph in graphs.graphs(model).items()},
-        "video": video_psnr(model, bundle),
+        "precision": precision,
+        "backend": backend,
+        "graphs": compared,
+        "video": video,
+        "failures": failures(BARS[precision], compared, video),
     }
 
 
-@torch.no_grad()
-def graph_error(graph: graphs.Graph, bundle: Bundle, name: str) -> float:
-    """Largest absolute error of a graph's outputs against PyTorch's, as a share of each output's range.
+def record(model: EmoModel, scene: Scene) -> dict[str, RecordingEngine]:
+    """Run the runtime's cascade in PyTorch, with guidance and a clip without it, and keep what each graph was given."""
+    engines = {name: RecordingEngine(name, graph) for name, graph in graphs.graphs(model).items()}
+    config = model.config
+    cascade = Cascade(runtime_config(config), noise_schedule(config), engines.__getitem__)
+    guidance_scale = config.guidance_scale if config.guidance_scale != 1 else 2.0
+    for scale, clips in ((guidance_scale, 3), (1.0, 1)):
+        frames = min(scene.frames, clips * config.clip_frames)
+        generated = cascade.generate(
+            scene.portrait, scene.face_box, [scene.waveform], guidance_scale=scale, max_frames=frames
+        )
+        for _ in generated:
+            pass
+    return engines
+
+
+def compare(recorded: RecordingEngine, engine: Engine, path: Path) -> dict[str, float]:
+    """One graph of a bundle against what PyTorch made of the recorded inputs.
 
     The decoder is compared before it rounds to uint8, where the smallest error that can be would be 1 / 255.
+
+    Args:
+        engine: that the bundle's graph runs in.
+        path: of its ONNX file.
     """
-    inputs = {key: tensor.numpy() for key, tensor in graph.inputs.items()}
-    if isinstance(graph.module, graphs.VAEDecoderGraph):
-        expected = graph.module.pixels(graph.inputs["latents"]).numpy()
-        return _relative_error(_before_rounding(bundle.graph_path(name), inputs), expected)
-    outputs = load_engine(bundle, name).run(inputs)
-    return max(_relative_error(to_numpy(outputs[key]), tensor.numpy()) for key, tensor in graph.run().items())
+    picked = np.unique(np.linspace(0, len(recorded.calls) - 1, RECORDINGS).round().astype(int))
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for index in picked:
+        inputs, expected = recorded.calls[index]
+        module = recorded.graph.module
+        if isinstance(module, graphs.VAEDecoderGraph):
+            with torch.no_grad():
+                pixels = module.pixels(torch.tensor(inputs["latents"])).numpy()
+            pairs.append((_before_rounding(path, inputs), pixels))
+        else:
+            actual = engine.run(inputs)
+            pairs += [(to_numpy(actual[key]), value) for key, value in expected.items()]
+    return {
+        "max_error": max(float(np.abs(a - b).max()) / _range(b) for a, b in _as_double(pairs)),
+        "cosine": min(_cosine(a, b) for a, b in _as_double(pairs)),
+        "psnr": min(_psnr(a, b, _range(b)) for a, b in _as_double(pairs)),
+    }
 
 
-def _before_rounding(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def _as_double(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(a.astype(np.float64), b.astype(np.float64)) for a, b in pairs]
+
+
+def _range(values: np.ndarray) -> float:
+    return max(float(np.ptp(values)), 1e-12)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    sizes = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.vdot(a, b)) / sizes if sizes else float(np.array_equal(a, b))
+
+
+def _before_rounding(path: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """What enters the Round node of an exported graph."""
     proto = onnx.load(path)
     (rounding,) = (node for node in proto.graph.node if node.op_type == "Round")
     proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(rounding.input[0]))
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    (values,) = session.run([rounding.input[0]], inputs)
+    (values,) = session.run([rounding.input[0]], dict(inputs))
     return np.asarray(values)
 
 
-def _relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
-    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(actual - expected).max() / max(np.ptp(expected), 1e-12))
-
-
-def video_psnr(model: EmoModel, bundle: Bundle) -> dict[str, float]:
-    """PSNR in dB of the runtime's video against the PyTorch pipeline's, same seed, portrait and voice."""
-    config = bundle.config
-    rng = np.random.default_rng(0)
-    portrait, face_box = _portrait(rng, config.resolution)
-    frames = CLIPS * config.clip_frames - 1  # the last clip is trimmed
-    waveform = (0.1 * rng.standard_normal(frames * config.samples_per_frame)).astype(np.float32)
-    expected = EmoPipeline(model)(portrait, face_box, waveform, frames)
-    actual = np.concatenate(list(Cascade(bundle).generate(portrait, face_box, [waveform])))
+def compare_videos(model: EmoModel, cascade: Cascade, scene: Scene) -> dict[str, float]:
+    """The runtime's video against the PyTorch pipeline's, same seed, portrait and voice."""
+    expected = EmoPipeline(model)(scene.portrait, scene.face_box, scene.waveform, scene.frames)
+    clips = cascade.generate(scene.portrait, scene.face_box, [scene.waveform])
+    actual = np.concatenate(list(tqdm(clips, desc="generating", unit="clip", leave=False)))
     per_frame = [psnr(a, b) for a, b in zip(actual, expected, strict=True)]
-    return {"frames": frames, "psnr": psnr(actual, expected), "worst_frame_psnr": min(per_frame)}
+    tenth = max(1, scene.frames // 10)
+    own, wanted = (torch.from_numpy(video).movedim(-1, 1).float() for video in (actual, expected))
+    return {
+        "frames": scene.frames,
+        "psnr": psnr(actual, expected),
+        "worst_frame_psnr": min(per_frame),
+        "first_tenth_psnr": psnr(actual[:tenth], expected[:tenth]),
+        "last_tenth_psnr": psnr(actual[-tenth:], expected[-tenth:]),
+        "ssim": float(structural_similarity_index_measure(own, wanted, data_range=255.0)),  # type: ignore[arg-type]
+    }
 
 
 def psnr(actual: np.ndarray, expected: np.ndarray) -> float:
     """Peak signal-to-noise ratio of uint8 pictures in dB; 100 where they are equal."""
-    error = float(np.mean((actual.astype(np.float64) - expected.astype(np.float64)) ** 2))
-    return float(min(100.0, 10 * np.log10(255**2 / max(error, 1e-12))))
+    return _psnr(actual.astype(np.float64), expected.astype(np.float64), 255.0)
 
 
-def _portrait(rng: np.random.Generator, resolution: int) -> tuple[np.ndarray, Box]:
-    """A smooth random picture and where its face would be: validation needs no drawn or photographed person."""
-    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 8, 8)))
-    smooth = torch.nn.functional.interpolate(coarse, size=(resolution, resolution), mode="bicubic")
-    picture = smooth[0].permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
-    return picture, Box(resolution / 4, resolution / 4, resolution / 2, resolution / 2)
+def _psnr(actual: np.ndarray, expected: np.ndarray, largest: float) -> float:
+    error = float(np.mean((actual - expected) ** 2)) / largest**2
+    return float(min(100.0, -10 * np.log10(max(error, 1e-12))))
 
 
-def report(validation: dict[str, Any]) -> str:
+def failures(bars: Bars, compared: Mapping[str, Mapping[str, float]], video: Mapping[str, float]) -> list[str]:
+    """The bars that are not met, in words. What is not a number meets none."""
+    failed = [
+        f"{name}: cosine {graph['cosine']:.6f}, at least {bars.cosine} wanted"
+        for name, graph in compared.items()
+        if not graph["cosine"] >= bars.cosine
+    ]
+    if not video["psnr"] >= bars.video_psnr:
+        failed.append(f"video: {video['psnr']:.1f} dB, at least {bars.video_psnr} wanted")
+    return failed
+
+
+def report(validation: Mapping[str, Any]) -> str:
     """The comparison as lines for people."""
-    lines = [f"{name:>14}: max error {validation['graphs'][name]:.1e} of the output's range" for name in GRAPH_NAMES]
+    lines = [
+        f"{name:>15}: max error {graph['max_error']:.1e} of the output's range, cosine {graph['cosine']:.7f}, "
+        f"{graph['psnr']:.1f} dB"
+        for name, graph in validation["graphs"].items()
+    ]
     video = validation["video"]
-    lines.append(f"{'whole video':>14}: {video['psnr']:.1f} dB against PyTorch ({video['frames']} frames)")
+    lines.append(
+        f"{'whole video':>15}: {video['psnr']:.1f} dB against PyTorch, worst frame {video['worst_frame_psnr']:.1f} dB, "
+        f"SSIM {video['ssim']:.4f} ({video['frames']} frames)"
+    )
+    lines += [f"FAILED {failure}" for failure in validation["failures"]]
     return "\n".join(lines)
+
+
+def write_validation(directory: Path, validation: Mapping[str, Any]) -> None:
+    """Keep it in the bundle, where the runtime looks."""
+    path = directory / VALIDATION_NAME
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(validation, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.validate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, help="directory of the bundle")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="its checkpoint (default: the folder around it)")
+    parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="default: %(default)s")
+    parser.add_argument("--frames", type=int, default=60, help="of the video; 1500 is a minute (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    try:
+        check_backend(args.backend)
+        model = EmoModel.load(args.model or args.bundle.resolve().parent)
+        validation = validate(model, args.bundle, backend=args.backend, frames=args.frames)
+        write_validation(args.bundle, validation)
+    except (EmoError, FileNotFoundError, ValueError) as error:
+        print(f"validate: error: {error}", file=sys.stderr)
+        return 2
+    print(report(validation))
+    return 1 if validation["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -93,18 +93,18 @@ class BackboneBlock(SpatialBlock):
         """
         Args:
             hidden: (b, f, hw, c).
-            reference: keys and values, each (b, hw, c); None leaves the layer out.
-            audio: keys and values, each (b, f, 2m + 1, c); None leaves the layer out.
+            reference: keys and values, each (b, hw, c), or (1, hw, c) for all; None leaves the layer out.
+            audio: keys and values, each (b, f, 2m + 1, c), or of several voices where b is 1; None leaves it out.
 
         Returns:
-            (b, f, hw, c)
+            (b, f, hw, c), or (voices, f, hw, c)
         """
         hidden = self.self_attention(hidden)
         if reference is not None:  # the same keys serve all frames: the frames become one long query
-            frames = hidden.shape[1]
-            out = attend(self.attn2, self.norm2(hidden).flatten(1, 2), *reference)
-            hidden = hidden + out.unflatten(1, (frames, -1))
+            query = self.norm2(hidden).reshape(reference[0].shape[0], -1, hidden.shape[-1])
+            hidden = hidden + attend(self.attn2, query, *reference).reshape(hidden.shape)
         if audio is not None:
+            hidden = hidden.expand(audio[0].shape[0], -1, -1, -1)
             hidden = hidden + attend(self.attn_audio, self.norm_audio(hidden), *audio)
         return self.feed_forward(hidden)
 
@@ -125,13 +125,20 @@ class SpatialTransformer(nn.Module):
         return out
 
     def leave(self, hidden: Tensor, maps: Tensor) -> Tensor:
-        """Tokens (b, hw, c) added to the maps (b, c, h, w) that they came from."""
+        """Tokens (b, hw, c) added to the maps (b, c, h, w) that they came from, or (k·b, hw, c) to k copies of them."""
+        maps = repeat(maps, hidden.shape[0])
         out: Tensor = maps + self.proj_out(hidden.transpose(1, 2).reshape(maps.shape))
         return out
 
     @property
     def block(self) -> nn.Module:
         return self.transformer_blocks[0]
+
+
+def repeat(tensor: Tensor, batch: int) -> Tensor:
+    """As many copies of a tensor, one after the other in its first dimension, as make a batch of ``batch``."""
+    copies = batch // tensor.shape[0]
+    return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.ndim - 1))
 
 
 def key_value(layer: Attention, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,14 +51,19 @@ class Backbone(UNet):
         return _named("reference", [key_value(*pair) for pair in pairs])
 
     def known_frames(self, reference_latents: Tensor, motion_latents: Tensor) -> dict[str, Tensor]:
-        """The latents of the portrait (b, c, h, w) and the motion frames (b, n, c, h, w), if the config wants them.
+        """What the latents of the portrait (b, c, h, w) and the motion frames (b, n, c, h, w) say directly.
 
         Where the motion frames are zeros, before the first clip, the portrait stands for them.
+
+        Returns:
+            ``known_maps`` (b, block_out_channels[0], h, w), ``last_latents`` (b, c, h, w): of the frame before the
+            clip. Nothing unless the config wants known frames.
         """
         if not self.config.known_frames_in_latents:
             return {}
         recent = torch.where(has_motion(motion_latents), motion_latents, reference_latents[:, None])
-        return {"portrait_latents": reference_latents, "recent_latents": recent}
+        known = self.portrait_in(reference_latents) + self.motion_in(recent.flatten(1, 2))
+        return {"known_maps": known, "last_latents": recent[:, -1]}
 
     def audio_conditions(self, audio_tokens: Tensor) -> dict[str, Tensor]:
         """Keys and values, each (b, f, 2m + 1, c), of audio tokens (b, f, 2m + 1, audio_channels)."""
@@ -80,23 +85,28 @@ class Backbone(UNet):
         return _named("speed", [key_value(layer, speed_tokens) for layer in layers])
 
     def forward(self, latents: Tensor, timestep: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
+        """As ``predict``, for timesteps (b,)."""
+        return self.predict(latents, self.embed_time(timestep), conditions, temporal)
+
+    def predict(self, latents: Tensor, time_embedding: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
         """
         Args:
             latents: noisy latents (b, f, c, h, w).
-            timestep: (b,).
-            conditions: what the ``*_conditions`` methods give, and ``face_latents`` (b, c, h, w).
+            time_embedding: of the timesteps, as ``embed_time`` gives it (b, time_channels).
+            conditions: what the ``*_conditions`` methods give, and ``face_latents`` (b, c, h, w). Where b is 1, those
+                of the voice may be of several voices: what they share is computed once.
             temporal: False leaves the temporal modules out (image stage).
 
         Returns:
-            the prediction (b, f, c, h, w).
+            the prediction (b, f, c, h, w), or (voices, f, c, h, w).
         """
-        batch, frames = latents.shape[:2]
+        frames = latents.shape[1]
         attention_index, temporal_index = count(), count()
 
         def visit(maps: Tensor, attention: SpatialTransformer | None, module: TemporalModule | None) -> Tensor:
             if attention is not None:
                 index = next(attention_index)
-                hidden = attention.enter(maps).unflatten(0, (batch, frames))
+                hidden = attention.enter(maps).unflatten(0, (-1, frames))
                 reference, audio = _pair(conditions, "reference", index), _pair(conditions, "audio", index)
                 maps = attention.leave(attention.block(hidden, reference, audio).flatten(0, 1), maps)
             if module is not None and temporal:
@@ -104,23 +114,24 @@ class Backbone(UNet):
                 first, second = _pair(conditions, "motion_first", index), _pair(conditions, "motion_second", index)
                 motion = (first, second) if first and second else None
                 speed = _pair(conditions, "speed", index)
-                maps = module(maps.unflatten(0, (batch, frames)), motion, speed).flatten(0, 1)
+                maps = module(maps.unflatten(0, (-1, frames)), motion, speed).flatten(0, 1)
             return maps
 
-        embedding = self.embed_time(timestep)[:, None].expand(-1, frames, -1)
-        if "audio_embedding" in conditions:
-            embedding = embedding + conditions["audio_embedding"]
         if "face_latents" in conditions:
             latents = latents + conditions["face_latents"][:, None]
-        maps = self.conv_in(latents.flatten(0, 1))
-        recent = conditions.get("recent_latents")
-        if recent is not None:
-            known = self.portrait_in(conditions["portrait_latents"]) + self.motion_in(recent.flatten(1, 2))
-            maps = (maps.unflatten(0, (batch, frames)) + known[:, None]).flatten(0, 1)
-        maps = self.walk(maps, embedding.flatten(0, 1), visit)
-        out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (batch, frames))
-        if recent is not None and self.config.prediction_type == "sample":
-            out = out + recent[:, -1:]
+        maps = self.conv_in(latents.flatten(0, 1)).unflatten(0, (-1, frames))
+        if "known_maps" in conditions:
+            maps = maps + conditions["known_maps"][:, None]
+        embedding = time_embedding[:, None]
+        if "audio_embedding" in conditions:
+            embedding = embedding + conditions["audio_embedding"]
+            maps = maps.expand(embedding.shape[0], -1, -1, -1, -1)
+        elif latents.shape[0] > 1:
+            embedding = embedding.expand(-1, frames, -1)
+        maps = self.walk(maps.flatten(0, 1), embedding.flatten(0, 1), visit)
+        out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (-1, frames))
+        if "last_latents" in conditions and self.config.prediction_type == "sample":
+            out = out + conditions["last_latents"][:, None]
         return out
 
     def _blocks(self) -> list[BackboneBlock]:
@@ -143,8 +154,3 @@ def _named(kind: str, pairs: list[KeyValue]) -> dict[str, Tensor]:
 def _pair(conditions: Conditions, kind: str, index: int) -> KeyValue | None:
     key = f"{kind}_key_{index:02d}"
     return (conditions[key], conditions[f"{kind}_value_{index:02d}"]) if key in conditions else None
-
-
-def stack_conditions(first: Conditions, second: Conditions) -> dict[str, Tensor]:
-    """Two sets of conditions as one batch: all of ``first``, then all of ``second``."""
-    return {name: torch.cat([tensor, second[name]]) for name, tensor in first.items()}

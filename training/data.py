@@ -23,6 +23,14 @@ from training.vae import VAE, to_float
 STILL_CHOICES, SPEED_CHOICES = 8, 32
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Of the squared error in the face box and at the mouth; elsewhere it is 1."""
+
+    face: float = 1.0
+    mouth: float = 1.0
+
+
 @dataclass
 class Batch:
     """What a step of one of EMO's stages trains on; a field that a stage does not use is None.
@@ -34,7 +42,7 @@ class Batch:
         waveform: the audio encoder's windows (b, samples).
         head_speed: (b, f + 2m) in degrees per frame; None if that of a clip is unknown.
         face_region: masks (b, 1, resolution, resolution).
-        loss_weight: (b, f, 1, h, w), larger where the mouth is.
+        loss_weight: (b, f, 1, h, w), larger where the face and the mouth are.
         before: the same of the f frames before these.
     """
 
@@ -139,16 +147,16 @@ class ClipFolder:
             classes.append(np.where(inside, clip.phoneme_class[wanted.clip(0, len(clip.phoneme_class) - 1)], 0))
         return torch.stack(waveforms), torch.from_numpy(np.stack(classes))
 
-    def images(self, rng: np.random.Generator, batch: int, mouth_weight: float) -> Batch:
+    def images(self, rng: np.random.Generator, batch: int, weights: Weights) -> Batch:
         """Single frames, each with another random frame of its clip as the reference (stage 1)."""
         places = [self._place(rng, frames=1) for _ in range(batch)]
-        return self._batch(rng, places, mouth_weight, frames=1, motion_frames=0)
+        return self._batch(rng, places, weights, frames=1, motion_frames=0)
 
     def videos(
         self,
         rng: np.random.Generator,
         batch: int,
-        mouth_weight: float,
+        weights: Weights,
         *,
         still: float = 0.0,
         every_speed: float = 0.0,
@@ -182,12 +190,12 @@ class ClipFolder:
         begins = rng.random(batch) < first_clips
         for place, begin in zip(places, begins, strict=True):
             place.reference = place.first - 1 if begin else place.reference
-        videos = self._batch(rng, places, mouth_weight, f, n)
+        videos = self._batch(rng, places, weights, f, n)
         assert videos.motion_latents is not None
         videos.motion_latents[torch.from_numpy(begins)] = 0
         if before:
             earlier = [replace(place, first=place.first - f) for place in places]
-            videos.before = self._batch(rng, earlier, mouth_weight, f, n)
+            videos.before = self._batch(rng, earlier, weights, f, n)
         return videos
 
     def _place(
@@ -208,10 +216,10 @@ class ClipFolder:
         return float(speed.mean()) if len(speed) else float("inf")
 
     def _batch(
-        self, rng: np.random.Generator, places: list[_Place], mouth_weight: float, frames: int, motion_frames: int
+        self, rng: np.random.Generator, places: list[_Place], weights: Weights, frames: int, motion_frames: int
     ) -> Batch:
         config = self.config
-        latents, references, motions, waveforms, speeds, regions, weights = [], [], [], [], [], [], []
+        latents, references, motions, waveforms, speeds, regions, loss_weights = [], [], [], [], [], [], []
         for place in places:
             clip, encoded, first = self.clips[place.clip], self.latents[place.clip], place.first
             latents.append(encoded[first : first + frames].float())
@@ -224,11 +232,10 @@ class ClipFolder:
             margin = float(rng.uniform(0.5, 1.5)) * config.face_region_margin
             box = union(Box(*map(float, box)) for box in clip.face_box[first : first + frames])
             regions.append(torch.from_numpy(face_region(box, config.resolution, margin))[0])
-            mouths = torch.stack(
-                [_mask(box, config.resolution, margin=0.15) for box in clip.mouth_box[first : first + frames]]
-            )
-            mouths = torch.nn.functional.adaptive_avg_pool2d(mouths, config.latent_size)
-            weights.append(1 + (mouth_weight - 1) * mouths)
+            faces = self._shares(clip.face_box[first : first + frames], margin=0.0)
+            mouths = self._shares(clip.mouth_box[first : first + frames], margin=0.15)
+            at_mouth = 1 + (weights.mouth - 1) * mouths
+            loss_weights.append(torch.maximum(1 + (weights.face - 1) * faces, at_mouth))
         video = motion_frames > 0
         return Batch(
             latents=torch.stack(latents),
@@ -237,8 +244,13 @@ class ClipFolder:
             waveform=torch.stack(waveforms) if video else None,
             head_speed=torch.stack(speeds) if video and len(speeds) == len(places) else None,
             face_region=torch.stack(regions),
-            loss_weight=torch.stack(weights),
+            loss_weight=torch.stack(loss_weights),
         )
+
+    def _shares(self, boxes: np.ndarray, margin: float) -> Tensor:
+        """How much of each latent lies in the enlarged boxes (f, 4): (f, 1, h, w)."""
+        masks = torch.stack([_mask(box, self.config.resolution, margin) for box in boxes])
+        return torch.nn.functional.adaptive_avg_pool2d(masks, self.config.latent_size)
 
     @property
     def _samples_per_frame(self) -> int:

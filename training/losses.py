@@ -59,13 +59,13 @@ class StageLoss:
     def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
         recipe, model = self.recipe, self.model
         if self.stage == "image":
-            batch = self.clips.images(rng, recipe.batch_size, recipe.mouth_weight)
+            batch = self.clips.images(rng, recipe.batch_size, recipe.weights)
             conditions = self.image_conditions(batch)
         else:
             batch = self.clips.videos(
                 rng,
                 recipe.batch_size,
-                recipe.mouth_weight,
+                recipe.weights,
                 still=recipe.still,
                 every_speed=recipe.every_speed,
                 first_clips=recipe.first_clips,

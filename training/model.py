@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,20 @@ class EmoModel(nn.Module):
         save_file(own, directory / "model.safetensors")
 
     @classmethod
-    def load(cls, directory: Path) -> EmoModel:
-        """Read a checkpoint in float32. Raises ``FileNotFoundError`` or ``ValueError`` that names what is wrong."""
+    def load(cls, directory: Path, **changes: Any) -> EmoModel:
+        """Read a checkpoint in float32.
+
+        Args:
+            changes: to its config, of what its weights do not depend on: ``clip_frames`` and ``resolution``.
+
+        Raises:
+            FileNotFoundError: if it is none.
+            ValueError: that names what is wrong.
+        """
         directory = Path(directory)
         if not (directory / "config.json").is_file():
             raise FileNotFoundError(f"{directory} is no checkpoint: it has no config.json")
-        model = cls(EmoConfig.load(directory / "config.json"))
+        model = cls(replace(EmoConfig.load(directory / "config.json"), **changes))
         path = directory / "model.safetensors"
         try:
             weights = load_file(path)

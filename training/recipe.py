@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from training.config import read_config_file
+from training.data import Weights
 
 STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
 
@@ -19,7 +20,7 @@ class Recipe:
         batch_size: pictures, sound windows or clips per step and process.
         learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
         accumulate: batches whose gradients make one step: as a batch so many times as large, in the memory of one.
-        mouth_weight: weight of the squared error at the mouth (elsewhere 1).
+        face_weight, mouth_weight: weights of the squared error in the face box and at the mouth (elsewhere 1).
         audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
         first_clips: share of the samples without motion frames, whose reference is the frame before, as where a video
             begins.
@@ -37,6 +38,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     accumulate: int = 1
+    face_weight: float = 1.0
     mouth_weight: float = 1.0
     audio_dropout: float = 0.05
     first_clips: float = 0.1
@@ -58,6 +60,11 @@ class Recipe:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
         if self.still + self.every_speed > 1:
             raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
+
+    @property
+    def weights(self) -> Weights:
+        """Of the error, by place."""
+        return Weights(self.face_weight, self.mouth_weight)
 
     @classmethod
     def load(cls, config: str | Path, stage: str) -> Recipe:

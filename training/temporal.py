@@ -6,7 +6,7 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
-from training.attention import attend, attention, concatenate, key_value, zero_output
+from training.attention import attend, attention, concatenate, key_value, repeat, zero_output
 
 KeyValue = tuple[Tensor, Tensor]
 
@@ -46,8 +46,8 @@ class TemporalBlock(nn.Module):
         """
         Args:
             hidden: (b·hw, f, c).
-            motion: keys and values of the motion frames, each (b·hw, n, c).
-            speed: keys and values of the speed tokens, each (b, f, c).
+            motion: keys and values of the motion frames, each (b·hw, n, c), or (hw, n, c) for all.
+            speed: keys and values of the speed tokens, each (b, f, c), or (1, f, c) for all.
 
         Returns:
             (b·hw, f, c)
@@ -57,7 +57,10 @@ class TemporalBlock(nn.Module):
         for index, (norm, layer) in enumerate([(self.norm1, self.attn1), (self.norm2, self.attn2)]):
             normed = norm(hidden) + position
             keys = key_value(layer, normed)
-            hidden = hidden + attend(layer, normed, *(concatenate(motion[index], keys) if motion else keys))
+            if motion:
+                known_key, known_value = (repeat(tensor, hidden.shape[0]) for tensor in motion[index])
+                keys = concatenate((known_key, known_value), keys)
+            hidden = hidden + attend(layer, normed, *keys)
         if speed is not None:  # all pixels of a sample share its speed: they become one long query
             batch = speed[0].shape[0]
             normed = (self.norm_speed(hidden) + position).reshape(batch, -1, hidden.shape[-1])

@@ -45,7 +45,7 @@ from tqdm import tqdm
 
 from training.attention import SpatialBlock
 from training.config import EmoConfig, config_names
-from training.data import ClipFolder
+from training.data import ClipFolder, Weights
 from training.log import TrainingLog
 from training.losses import StageLoss
 from training.model import EmoModel
@@ -235,10 +235,10 @@ class Trainer:
             return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
         loss = StageLoss(model, self.stage, self.recipe, self.clips, self.phoneme_head)
         if self.stage == "image":
-            batch = self.clips.images(rng, 4, 1.0)
+            batch = self.clips.images(rng, 4, Weights())
             conditions = loss.image_conditions(batch)
         else:
-            batch = self.clips.videos(rng, 4, 1.0)
+            batch = self.clips.videos(rng, 4, Weights())
             conditions = loss.video_conditions(batch)
         return diffusion_grid(model, batch, conditions, temporal=self.stage != "image")
 

@@ -11,7 +11,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from training.attention import SpatialBlock, SpatialTransformer
+from training.attention import SpatialBlock, SpatialTransformer, repeat
 from training.config import EmoConfig
 from training.temporal import TemporalModule
 
@@ -114,9 +114,9 @@ class UNet(nn.Module):
     def walk(self, maps: Tensor, embedding: Tensor, visit: Visit) -> Tensor:
         """Run all residual blocks behind ``conv_in``.
 
-        ``maps`` are (b, block_out_channels[0], h, w), ``embedding`` (b, time_channels). ``visit`` is called behind each
-        residual block that an attention layer or a temporal module may follow, in order. Returns the feature maps
-        before the output layers, of the shape of ``maps``.
+        ``maps`` are (b, block_out_channels[0], h, w), ``embedding`` (b, time_channels), or (1, time_channels) for all.
+        ``visit`` is called behind each residual block that an attention layer or a temporal module may follow, in
+        order; it may give several maps for each. Returns the feature maps before the output layers.
         """
         skips = [maps]
         for level in self.down_blocks:
@@ -132,7 +132,8 @@ class UNet(nn.Module):
         for level in self.up_blocks:
             assert isinstance(level, Level)
             for position, resnet in enumerate(level.resnets):
-                maps = level.visit(position, resnet(torch.cat([maps, skips.pop()], 1), embedding), visit)
+                skip = repeat(skips.pop(), maps.shape[0])
+                maps = level.visit(position, resnet(torch.cat([maps, skip], 1), embedding), visit)
             for upsample in level.upsamplers:
                 maps = upsample(maps)
         return maps

@@ -29,7 +29,7 @@ class VAE(nn.Module):
         if config.vae_shortcut:
             factor, latent_channels = config.vae_factor, config.latent_channels
             self.shortcut_encoder = nn.Conv2d(3, latent_channels, factor, stride=factor)
-            self.shortcut_decoder = nn.ConvTranspose2d(latent_channels, 3, factor, stride=factor)
+            self.shortcut_decoder = nn.Conv2d(latent_channels, 3 * factor**2, 1)
             nn.init.zeros_(self.autoencoder.quant_conv.weight[:latent_channels])
             nn.init.zeros_(self.autoencoder.quant_conv.bias[:latent_channels])
             nn.init.zeros_(self.autoencoder.decoder.conv_out.weight)
@@ -50,7 +50,9 @@ class VAE(nn.Module):
     def reconstruct(self, unscaled: Tensor) -> Tensor:
         """Unscaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
         images = pixel_shuffle(self.autoencoder.decode(unscaled).sample, self.patch)
-        return images + self.shortcut_decoder(unscaled) if hasattr(self, "shortcut_decoder") else images
+        if not hasattr(self, "shortcut_decoder"):
+            return images
+        return images + pixel_shuffle(self.shortcut_decoder(unscaled), self.shortcut_encoder.stride[0])
 
     def encode(self, images: Tensor) -> Tensor:
         """Pictures (b, 3, h, w) in [-1, 1] to the mode of their latents, scaled: (b, c, h / factor, w / factor)."""
@@ -70,7 +72,7 @@ class VAE(nn.Module):
         """
         if not hasattr(self, "shortcut_decoder"):
             return torch.ones(self.autoencoder.config["latent_channels"], device=self.autoencoder.device)
-        drawn = self.shortcut_decoder.weight.flatten(1).norm(dim=1)
+        drawn = self.shortcut_decoder.weight.flatten(1).norm(dim=0)
         return drawn / drawn.mean()
 
     @torch.no_grad()
@@ -87,13 +89,11 @@ class VAE(nn.Module):
         mean = patches.mean(0)
         variance, components = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
         deviation, components = variance[-count:].sqrt(), components[:, -count:]
-        shape = (count, 3, factor, factor)
         divisor = deviation.sqrt()
-        self.shortcut_encoder.weight.copy_((components / divisor).T.reshape(shape))
+        self.shortcut_encoder.weight.copy_((components / divisor).T.reshape(count, 3, factor, factor))
         self.shortcut_encoder.bias.copy_(-(mean @ components) / divisor)
-        self.shortcut_decoder.weight.copy_((components * divisor).T.reshape(shape))
-        offset = mean.reshape(3, factor, factor)
-        self.shortcut_decoder.bias.copy_(offset.mean((1, 2)))
+        self.shortcut_decoder.weight.copy_((components * divisor)[..., None, None])
+        self.shortcut_decoder.bias.copy_(mean)
 
 
 def to_float(frames: Tensor) -> Tensor:

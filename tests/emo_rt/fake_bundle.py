@@ -1,4 +1,4 @@
-"""A bundle of six tiny graphs, written with ONNX alone: the runtime's logic is tested without PyTorch.
+"""A bundle of tiny graphs, written with ONNX alone: the runtime's logic is tested without PyTorch.
 
 Every graph uses all of its inputs, so that a tensor that is lost or mixed up on the way changes the video.
 """
@@ -75,7 +75,7 @@ def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
 
 
 def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSpec]]]:
-    """The six models with their inputs and outputs."""
+    """The models with their inputs and outputs."""
     f, n, c, s, r, d = CONFIG.clip_frames, CONFIG.motion_frames, 4, 8, CONFIG.resolution, 8
     features, latents, one = spec("audio_features", f + 2, d), (f, c, s, s), spec("latents", 1, c, s, s)
     result = {}
@@ -94,14 +94,18 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
     g = GraphBuilder(2)
     g.add("projected", "MatMul", "audio_features", g.weight("w", d, c))
     g.add("column", "Unsqueeze", "head_speed", g.constant("last", [1], np.int64))
-    g.add("audio_value_00", "Add", "projected", "column")
+    g.add("voice", "Add", "projected", "column")
+    g.add("no_voice", "Mul", "column", g.constant("zeros", np.zeros((1, c))))
+    for half in ("no_voice", "voice"):
+        g.add(f"{half}_first", "Unsqueeze", half, g.constant(f"{half}_axis", [0], np.int64))
+    g.add("audio_value_00", "Concat", "no_voice_first", "voice_first", axis=0)
     g.add("pooled", "AveragePool", "face_region", kernel_shape=[4, 4], strides=[4, 4])
     g.add("face_latents", "Conv", "pooled", g.weight("face", c, 1, 1, 1))
     finish(
         "conditioning",
         g,
         [features, spec("head_speed", f + 2), spec("face_region", 1, 1, r, r)],
-        [spec("face_latents", 1, c, s, s), spec("audio_value_00", f + 2, c)],
+        [spec("face_latents", 1, c, s, s), spec("audio_value_00", 2, f + 2, c)],
     )
 
     g = GraphBuilder(3)
@@ -124,30 +128,41 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
     )
 
     g = GraphBuilder(5)
-    g.add("motion", "ReduceMean", "motion_value_00", axes=[0], keepdims=1)
-    g.add("time", "Mul", "timestep", g.constant("thousandth", 1e-3))
-    g.add("base", "Sum", "latents", "face_latents", "reference_key_00", "motion", "time")
-    w = g.weight("w", c, c, 1, 1)
-    rows = [g.constant(name, [value], np.int64) for name, value in (("from", 1), ("to", f + 1), ("axis", 0))]
-    g.add("own_rows", "Slice", "audio_value_00", *rows)
-    g.add("all_rows", "ReduceMean", "audio_value_00", axes=[0], keepdims=1)
-    g.add("rows", "Add", "own_rows", "all_rows")
-    g.add("audio", "Reshape", "rows", g.constant("per_frame", [f, c, 1, 1], np.int64))
-    g.add("heard", "Add", "base", "audio")
-    for half in ("base", "heard"):
-        g.add(f"{half}_mixed", "Conv", half, w)
-        g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
-    g.add("difference", "Sub", "heard_prediction", "base_prediction")
-    g.add("guided", "Mul", "guidance_scale", "difference")
-    g.add("prediction", "Add", "base_prediction", "guided")
-    g.add("kept", "Mul", "latents_coefficient", "latents")
-    g.add("moved", "Mul", "prediction_coefficient", "prediction")
-    g.add("next_latents", "Add", "kept", "moved")
-    scalars = [spec(k, 1) for k in ("timestep", "guidance_scale", "latents_coefficient", "prediction_coefficient")]
-    conditions = [spec for graph in ("conditioning", "reference_net") for spec in result[graph][2]]
-    finish("backbone", g, [spec("latents", *latents), *scalars, *conditions], [spec("next_latents", *latents)])
+    g.add("time_embedding", "Mul", "timestep", g.constant("thousandth", 1e-3))
+    finish("time_embedding", g, [spec("timestep", 1)], [spec("time_embedding", 1)])
 
-    g = GraphBuilder(6)
+    conditions = [
+        spec for graph in ("time_embedding", "conditioning", "reference_net") for spec in result[graph][2]
+    ] + [spec(name, 1) for name in ("latents_coefficient", "prediction_coefficient")]
+    for name, halves in (("backbone", ["voice"]), ("guided_backbone", ["no_voice", "voice"])):
+        g = GraphBuilder(6)
+        g.add("motion", "ReduceMean", "motion_value_00", axes=[0], keepdims=1)
+        g.add("base", "Sum", "latents", "face_latents", "reference_key_00", "motion", "time_embedding")
+        w = g.weight("w", c, c, 1, 1)
+        for index, half in enumerate(["no_voice", "voice"]):
+            if half in halves:
+                at = g.constant(f"{half}_at", index, np.int64)
+                g.add(f"{half}_rows", "Gather", "audio_value_00", at, axis=0)
+                rows = [g.constant(f"{half}_{k}", [v], np.int64) for k, v in (("from", 1), ("to", f + 1), ("axis", 0))]
+                g.add(f"{half}_own", "Slice", f"{half}_rows", *rows)
+                g.add(f"{half}_all", "ReduceMean", f"{half}_rows", axes=[0], keepdims=1)
+                g.add(f"{half}_sum", "Add", f"{half}_own", f"{half}_all")
+                g.add(f"{half}_audio", "Reshape", f"{half}_sum", g.constant(f"{half}_shape", [f, c, 1, 1], np.int64))
+                g.add(f"{half}_heard", "Add", "base", f"{half}_audio")
+                g.add(f"{half}_mixed", "Conv", f"{half}_heard", w)
+                g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
+        guided, prediction = [], "voice_prediction"
+        if name == "guided_backbone":
+            guided = [spec("guidance_scale", 1)]
+            g.add("difference", "Sub", "voice_prediction", "no_voice_prediction")
+            g.add("scaled", "Mul", "guidance_scale", "difference")
+            prediction = g.add("prediction", "Add", "no_voice_prediction", "scaled")
+        g.add("kept", "Mul", "latents_coefficient", "latents")
+        g.add("moved", "Mul", prediction, "prediction_coefficient")
+        g.add("next_latents", "Add", "kept", "moved")
+        finish(name, g, [spec("latents", *latents), *guided, *conditions], [spec("next_latents", *latents)])
+
+    g = GraphBuilder(7)
     g.add("wide", "Conv", "latents", g.weight("w", 48, c, 1, 1))
     g.add("planes", "DepthToSpace", "wide", blocksize=4)
     g.add("unit", "Sigmoid", "planes")
@@ -159,12 +174,12 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
 
 
 def write_fake_bundle(directory: Path) -> Path:
-    """Writes the bundle, the backbone's weights in a file of their own."""
+    """Writes the bundle, the backbones' weights in files of their own."""
     directory.mkdir(parents=True)
     entries = {}
     for name, (model, inputs, outputs) in graphs().items():
         file = f"{name}.onnx"
-        if name == "backbone":
+        if "backbone" in name:
             onnx.save_model(
                 model, directory / file, save_as_external_data=True, location=f"{file}.data", size_threshold=90
             )

@@ -76,7 +76,7 @@ def set_at(path: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_at("format_version", 2), "format version 2"),
+        (set_at("format_version", 1), "format version 1"),
         (set_at("format_version", None), "format version None"),
         (set_at("config", None), "no 'config'"),
         (set_at("config", []), "'config'"),

@@ -12,7 +12,8 @@ from samples import drawn_face, tones
 
 from emo_rt.bundle import Bundle
 from emo_rt.cascade import Cascade
-from emo_rt.engines import load_engine, to_numpy
+from emo_rt.engine import to_numpy
+from emo_rt.engines import load_engine
 from emo_rt.errors import EmoError
 from emo_rt.face import Box, face_region
 from emo_rt.plan import clip_noise
@@ -24,7 +25,7 @@ FACE = Box(8, 8, 14, 16)
 
 @pytest.fixture(scope="module")
 def cascade(bundle: Path) -> Cascade:
-    return Cascade(Bundle.load(bundle), threads=1)
+    return Cascade.load(Bundle.load(bundle), threads=1)
 
 
 def generate(cascade: Cascade, seconds: float = 0.5, face: Box = FACE, portrait: Any = PORTRAIT, **options: Any):
@@ -42,7 +43,7 @@ def test_frames_are_as_many_as_the_voice_lasts(cascade: Cascade) -> None:
 
 
 def test_the_same_seed_is_bit_identical_also_in_another_cascade(cascade: Cascade, bundle: Path) -> None:
-    other = Cascade(Bundle.load(bundle), threads=1)
+    other = Cascade.load(Bundle.load(bundle), threads=1)
     for one, two in zip(generate(cascade, seed=5), generate(other, seed=5), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(generate(cascade, seed=6)[0], generate(cascade, seed=5)[0])
@@ -97,11 +98,24 @@ def test_the_cascade_is_the_method_written_out(cascade: Cascade, bundle: Path) -
         for timestep, a, b in ddim_coefficients(loaded.noise_schedule, 3):
             step = {"timestep": timestep, "guidance_scale": 1.5, "latents_coefficient": a, "prediction_coefficient": b}
             scalars = {name: np.array([value], np.float32) for name, value in step.items()}
-            latents = run("backbone", latents=latents, **scalars, **conditions)["next_latents"]
+            scalars |= run("time_embedding", timestep=scalars.pop("timestep"))
+            latents = run("guided_backbone", latents=latents, **scalars, **conditions)["next_latents"]
         motion_latents = latents[2:]
         expected.append(run("vae_decoder", latents=latents)["frames"])
     for clip, frames in zip(generate(cascade, voice=voice), expected, strict=True):
         np.testing.assert_array_equal(clip, frames)
+
+
+def test_without_guidance_no_step_computes_what_has_no_voice(bundle: Path) -> None:
+    cascade = Cascade.load(Bundle.load(bundle), threads=1)
+    loaded: list[str] = []
+    load = cascade.engine
+    cascade.engine = lambda name: (loaded.append(name), load(name))[1]
+    plain = np.concatenate(generate(cascade, guidance_scale=1.0))
+    assert "guided_backbone" not in loaded
+    almost = np.concatenate(generate(cascade, guidance_scale=1.0001))
+    assert "guided_backbone" in loaded
+    assert np.abs(plain.astype(int) - almost).max() <= 1
 
 
 def test_clips_come_as_the_voice_comes(cascade: Cascade) -> None:

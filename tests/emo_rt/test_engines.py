@@ -11,8 +11,10 @@ from fake_bundle import GraphBuilder
 from onnx import TensorProto
 
 from emo_rt.bundle import Bundle, Graph, TensorSpec
-from emo_rt.engines import OnnxRuntimeEngine, load_engine, to_numpy
+from emo_rt.engine import to_numpy
+from emo_rt.engines import load_engine
 from emo_rt.errors import BundleError, InputError
+from emo_rt.onnxruntime_engine import OnnxRuntimeEngine
 
 HALF = (TensorSpec("x", "float16", (2, 3)),), (TensorSpec("y", "float16", (2, 3)),)
 FULL = (TensorSpec("y", "float32", (2, 3)),), (TensorSpec("z", "float32", (2, 3)),)

@@ -1,7 +1,11 @@
 """NVIDIA's own parser and builder take every graph; running the engines is left to machines with a GPU."""
 
+from __future__ import annotations
+
+import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -10,19 +14,21 @@ import pytest
 from nvidia import load_tensorrt
 from onnx import TensorProto, helper
 
-from emo_rt.bundle import GRAPH_NAMES
+from emo_rt import tensorrt_build
+from emo_rt.bundle import GRAPH_NAMES, Graph
 from emo_rt.errors import BundleError
+from emo_rt.tensorrt_build import build_engine, cached_engine
 from export import graphs
-from export.build import OPSET, export_graph
-from export.float16 import to_float16
-from export.storage import compact
-from export.tensorrt_engine import build_engine
-from training.model import EmoModel
+from export.bundle import convert, load
+from export.onnx_graph import OPSET, describe, export_part
+from export.plan import PARTS, STEPS, Options
+from export.quantize import calibrate, calibration_clips, quantize
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheels are there for Linux on x86-64 alone"
 )
 BUNDLED = Path(__file__).parents[2] / "models" / "emo-tiny"
+Graphs = Callable[[str, str], Path]
 
 
 @pytest.fixture(scope="session")
@@ -30,23 +36,92 @@ def tensorrt(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return load_tensorrt(tmp_path_factory.mktemp("tensorrt"))
 
 
-@pytest.fixture(scope="module")
-def bundles(fp32: Path, fp16: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories with the graphs, by model and precision."""
-    tiny = tmp_path_factory.mktemp("tiny")
-    model = EmoModel.load(BUNDLED)
-    for name, graph in graphs.graphs(to_float16(model)).items():
-        export_graph(graph, tiny / f"{name}.onnx")
-        compact(tiny / f"{name}.onnx")
-    return {"emo-test fp32": fp32, "emo-test fp16": fp16, "emo-tiny fp32": BUNDLED / "bundle", "emo-tiny fp16": tiny}
+@pytest.fixture(scope="session")
+def exported(checkpoint: Path, fp32: Path, fp16: Path, tmp_path_factory: pytest.TempPathFactory) -> Graphs:
+    """Gives the directory with a model's graphs in a precision."""
+    made = {("emo-test", "fp32"): fp32, ("emo-test", "fp16"): fp16, ("emo-tiny", "fp32"): BUNDLED / "bundle"}
+
+    def give(model: str, precision: str) -> Path:
+        if (model, precision) not in made:
+            checkpoint_of = {"emo-test": checkpoint, "emo-tiny": BUNDLED}[model]
+            made[model, precision] = tmp_path_factory.mktemp(f"{model}-{precision}")
+            _export(checkpoint_of, made[model, precision], Options(precision, "tensorrt", calibration_clips=1))
+        return made[model, precision]
+
+    return give
 
 
-@pytest.mark.parametrize("bundle", ["emo-test fp32", "emo-test fp16", "emo-tiny fp32", "emo-tiny fp16"])
-@pytest.mark.parametrize("name", GRAPH_NAMES)
+def _export(checkpoint: Path, directory: Path, options: Options) -> None:
+    """The graphs that are not the same in another precision."""
+    loaded = load(checkpoint, options)
+    if options.precision in ("int8", "fp8"):
+        clips = calibration_clips(1, loaded.config.resolution, loaded.config.clip_frames, 25)
+        ranges = calibrate(load(checkpoint, options), options.precision, clips, steps=2)
+        loaded = quantize(convert(loaded, options), options.precision, ranges)
+    else:
+        loaded = convert(loaded, options)
+    modules = graphs.graphs(loaded)
+    for part in PARTS:
+        if part == STEPS or options.precision not in ("int8", "fp8"):
+            export_part({name: modules[name] for name in part}, directory)
+
+
+CASES = [
+    (model, precision, name)
+    for model in ("emo-test", "emo-tiny")
+    for precision in ("fp32", "fp16", "bf16", "int8", "fp8")
+    for name in (STEPS if precision in ("int8", "fp8") else GRAPH_NAMES)
+    if (model, precision) != ("emo-tiny", "bf16")
+]
+
+
+@pytest.mark.parametrize(("model", "precision", "name"), CASES)
 def test_tensorrt_builds_an_engine_of_every_graph(
-    bundles: dict[str, Path], bundle: str, name: str, tensorrt: ModuleType
+    model: str, precision: str, name: str, exported: Graphs, tensorrt: ModuleType
 ) -> None:
-    assert len(build_engine(bundles[bundle] / f"{name}.onnx", tensorrt)) > 10_000
+    assert len(build_engine(exported(model, precision) / f"{name}.onnx", tensorrt, precision)) > 10_000
+
+
+def test_a_graph_of_another_precision_is_refused(exported: Graphs, tensorrt: ModuleType) -> None:
+    """A float32 graph makes a good engine, but none of float16."""
+    with pytest.raises(BundleError, match=r"backbone\.onnx: .* computes in FLOAT, fp16 wants HALF"):
+        build_engine(exported("emo-test", "fp32") / "backbone.onnx", tensorrt, "fp16")
+
+
+def test_an_engine_is_built_once(
+    exported: Graphs, tensorrt: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = exported("emo-test", "fp32") / "time_embedding.onnx"
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes())
+    graph = describe(path)
+
+    def build(graph: Graph = graph, precision: str = "fp32", device: str = "sm_90") -> str:
+        engine = cached_engine(path, graph, tensorrt, precision, device)
+        assert (tmp_path / "engines" / f"time_embedding-{device}.engine").read_bytes() == engine
+        return capsys.readouterr().err
+
+    assert "time_embedding-sm_90.engine: there is none yet" in build()
+    assert build() == ""
+    assert "there is none yet" in build(device="sm_89")
+    assert build() == ""
+    other = Graph(graph.file, {graph.file: "00"}, graph.inputs, graph.outputs)
+    assert "its graph changed" in build(other)
+    assert "its graph changed" in build()
+    (tmp_path / "engines" / "time_embedding-sm_90.engine").write_bytes(b"damaged")
+    assert "it is damaged" in build()
+    (tmp_path / "engines" / "time_embedding-sm_90.json").write_text("{")
+    assert "it cannot be read" in build()
+    known = json.loads((tmp_path / "engines" / "time_embedding-sm_90.json").read_text())
+    assert known["builder"].endswith(tensorrt.__version__)
+
+
+def test_a_killed_build_leaves_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one.engine"
+    monkeypatch.setattr(tensorrt_build.os, "fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tensorrt_build.write_whole(path, b"engine")
+    assert not path.exists()
 
 
 def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_path: Path) -> None:
@@ -60,4 +135,4 @@ def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_
     path = tmp_path / "bytes.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10), path)
     with pytest.raises(BundleError, match=r"bytes\.onnx: TensorRT does not take this graph: inside \(Cast\): .*UINT8"):
-        build_engine(path, tensorrt)
+        build_engine(path, tensorrt, "fp32")

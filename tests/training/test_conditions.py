@@ -67,18 +67,19 @@ def test_before_the_first_clip_the_portrait_stands_for_the_motion_frames(model: 
     motion = latents(model.config, 2, model.config.motion_frames, seed=1)
     motion[0] = 0
     known = model.backbone.known_frames(portrait, motion)
-    assert torch.equal(known["portrait_latents"], portrait)
-    assert torch.equal(known["recent_latents"][0], portrait[:1].expand_as(motion[0]))
-    assert torch.equal(known["recent_latents"][1], motion[1])
+    assert torch.equal(known["last_latents"], torch.stack([portrait[0], motion[1, -1]]))
+    standing = portrait[:1, None].expand_as(motion[:1])
+    expected = model.backbone.known_frames(portrait[:1], standing)["known_maps"]
+    torch.testing.assert_close(known["known_maps"][:1], expected)
 
 
 def test_motion_frames_can_be_drawn_towards_the_portrait(model: EmoModel) -> None:
     portrait = latents(model.config, 2)
     motion = latents(model.config, 2, model.config.motion_frames, seed=1)
     motion[0] = 0
-    pulled = model.portrait_and_motion(portrait, motion, portrait_pull=0.25)["recent_latents"]
-    assert torch.equal(pulled[0], portrait[:1].expand_as(motion[0]))
-    torch.testing.assert_close(pulled[1], 0.75 * motion[1] + 0.25 * portrait[1])
+    pulled = model.portrait_and_motion(portrait, motion, portrait_pull=0.25)["last_latents"]
+    assert torch.equal(pulled[0], portrait[0])
+    torch.testing.assert_close(pulled[1], 0.75 * motion[1, -1] + 0.25 * portrait[1])
 
 
 def test_a_new_model_predicts_that_nothing_moves() -> None:
@@ -162,6 +163,22 @@ def test_samples_of_a_batch_do_not_mix(model: EmoModel) -> None:
         for name, value in vars(both).items():
             setattr(one, name, value[index : index + 1])
         alone = model.backbone(noisy[index : index + 1], timestep[index : index + 1], one.conditions(model))
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("in_time_embedding", [False, True])
+def test_several_voices_at_once_are_as_one_after_the_other(in_time_embedding: bool) -> None:
+    """Two voices for one set of other conditions, at once and one after the other."""
+    model = emo_model(clip_frames=FRAMES, audio_in_time_embedding=in_time_embedding)
+    noisy, inputs = latents(model.config, 1, FRAMES), Inputs(model.config)
+    shared, voice = inputs.conditions(model), inputs.audio_features
+    inputs.audio_features = torch.cat([torch.zeros_like(voice), voice])
+    both = {**shared, **model.backbone.audio_conditions(model.audio_projection(inputs.audio_features))}
+    together = model.backbone(noisy, TIMESTEP, both)
+    assert changed_frames(together[:1], together[1:]) == list(range(FRAMES))
+    for index in range(2):
+        inputs.audio_features = torch.zeros_like(voice) if index == 0 else voice
+        alone = model.backbone(noisy, TIMESTEP, inputs.conditions(model))
         torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-5)
 
 

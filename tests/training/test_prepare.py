@@ -20,7 +20,7 @@ from emo_rt.face import Box
 from training import prepare, train
 from training.config import EmoConfig
 from training.corpus import Clip, head_speed, make_clip
-from training.data import ClipFolder
+from training.data import ClipFolder, Weights
 from training.face_detector import Face, MediaPipeDetector, faces_of_landmarks, rotation_angles
 from training.footage import Shot, find_videos, identity_of, is_held_out, read_annotations
 from training.metrics import correlation
@@ -594,11 +594,13 @@ def test_videos_are_drawn_from_clips_with_sound_alone(prepared: Path, vae: VAE, 
     clips = ClipFolder(folder, vae_config(), vae)
     assert [clip.knows("waveform") for clip in clips.clips] == [False, True]
     first, second = (set(map(hash_of, latents)) for latents in clips.latents)
-    images = clips.images(np.random.default_rng(0), 32, mouth_weight=2)
+    images = clips.images(np.random.default_rng(0), 32, weights=Weights(mouth=2))
     drawn = {hash_of(image[0]) for image in images.latents.half()}
     assert drawn & first
     assert drawn & second
-    videos = clips.videos(np.random.default_rng(0), 32, mouth_weight=2, still=0.5, first_clips=0.5, before=True)
+    videos = clips.videos(
+        np.random.default_rng(0), 32, weights=Weights(mouth=2), still=0.5, first_clips=0.5, before=True
+    )
     assert {hash_of(image) for image in videos.latents.half().flatten(0, 1)} <= second
     assert videos.waveform is not None
     assert videos.head_speed is None
@@ -641,7 +643,7 @@ def test_footage_without_sound_trains_no_video(prepared: Path, tmp_path: Path, v
     with pytest.raises(ValueError, match=r"cleo_0.*npz has no waveform: only the image stage"):
         ClipFolder(tmp_path, vae_config(), vae, needs=train.NEEDS["video"])
     with pytest.raises(ValueError, match="no clip has a voice"):
-        ClipFolder(tmp_path, vae_config(), vae).videos(np.random.default_rng(0), 1, mouth_weight=1)
+        ClipFolder(tmp_path, vae_config(), vae).videos(np.random.default_rng(0), 1, weights=Weights())
 
 
 def test_generated_and_real_clips_mix(prepared: Path, tmp_path: Path, speakers: dict[str, Clip]) -> None:

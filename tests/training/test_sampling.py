@@ -11,8 +11,8 @@ from tiny_models import Inputs, emo_model, latents
 from torch import Tensor
 
 from emo_rt.schedule import ddim_coefficients
-from export.build import noise_schedule
 from export.graphs import BackboneGraph
+from export.manifest import noise_schedule
 from training.config import EmoConfig
 from training.model import EmoModel
 from training.pipeline import EmoPipeline

@@ -18,7 +18,7 @@ from tiny_models import emo_model
 
 from training.config import CONFIGS, EmoConfig
 from training.corpus import make_clip
-from training.data import ClipFolder
+from training.data import ClipFolder, Weights
 from training.losses import StageLoss
 from training.model import EmoModel
 from training.recipe import STAGES, Recipe
@@ -176,7 +176,7 @@ def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_
     clips: Path, tmp_path: Path
 ) -> None:
     run = trainer("video", clips, tmp_path)
-    batch = run.clips.videos(np.random.default_rng(0), 32, mouth_weight=1, first_clips=0.5, before=True)
+    batch = run.clips.videos(np.random.default_rng(0), 32, weights=Weights(), first_clips=0.5, before=True)
     assert batch.motion_latents is not None
     recorded = batch.motion_latents.clone()
     run.loss.generate_motion(batch)
@@ -189,7 +189,7 @@ def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_
 
 def test_the_frames_before_a_window_end_where_its_motion_frames_do(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    batch = data.videos(np.random.default_rng(0), 8, mouth_weight=1, before=True)
+    batch = data.videos(np.random.default_rng(0), 8, weights=Weights(), before=True)
     assert batch.before is not None
     assert batch.motion_latents is not None
     assert torch.equal(batch.before.latents[:, -data.config.motion_frames :], batch.motion_latents)
@@ -198,7 +198,7 @@ def test_the_frames_before_a_window_end_where_its_motion_frames_do(clips: Path, 
 
 def test_the_reference_of_a_first_clip_is_the_frame_before(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    batch = data.videos(np.random.default_rng(0), 8, mouth_weight=1, first_clips=1)
+    batch = data.videos(np.random.default_rng(0), 8, weights=Weights(), first_clips=1)
     for reference, latents in zip(batch.reference_latents, batch.latents, strict=True):
         (clip,) = (c for c in data.latents if (c.float() == latents[0]).flatten(1).all(1).any())
         index = int((clip.float() == latents[0]).flatten(1).all(1).nonzero()[0])
@@ -211,10 +211,24 @@ def test_pictures_that_latents_stand_for_are_not_kept(clips: Path, tmp_path: Pat
         assert clip.frames.base is None
 
 
+def test_the_face_weighs_more_and_the_mouth_most(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    (plain,) = data.videos(np.random.default_rng(0), 1, weights=Weights()).loss_weight
+    assert torch.equal(plain, torch.ones_like(plain))
+    face, mouth, both = (
+        data.videos(np.random.default_rng(0), 1, weights=weights).loss_weight[0]
+        for weights in (Weights(face=3), Weights(mouth=8), Weights(3, 8))
+    )
+    assert (face.min(), face.max()) == (1, 3)
+    assert mouth.max() > 3
+    assert torch.equal(both, torch.maximum(face, mouth))
+    assert 0.02 < (mouth > 1).float().mean() < (face > 1).float().mean() < 0.8
+
+
 def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
     rng = np.random.default_rng(0)
-    moving, still = (data.videos(rng, 64, mouth_weight=1, still=share).head_speed for share in (0.0, 1.0))
+    moving, still = (data.videos(rng, 64, weights=Weights(), still=share).head_speed for share in (0.0, 1.0))
     assert moving is not None
     assert still is not None
     assert still.mean() < 0.8 * moving.mean()
@@ -241,7 +255,7 @@ def test_rare_head_speeds_can_be_asked_for_as_often_as_others(clips: Path, tmp_p
     data.latents, data.voiced = 10 * [data.latents[0]], list(range(10))
     data.config = replace(data.config, speed_centers=(slow, fast), speed_radii=(1.0, 1.0))
     rng = np.random.default_rng(0)
-    usual, every = (data.videos(rng, 200, mouth_weight=1, every_speed=share).head_speed for share in (0.0, 1.0))
+    usual, every = (data.videos(rng, 200, weights=Weights(), every_speed=share).head_speed for share in (0.0, 1.0))
     assert usual is not None
     assert every is not None
     share = [float((speeds.mean(1) > (slow + fast) / 2).float().mean()) for speeds in (usual, every)]
@@ -386,7 +400,7 @@ def test_samples_show_the_reference_the_truth_and_what_was_generated(clips: Path
     run = trainer("video", clips, tmp_path)
     grid = run.sample_grid()
     assert grid is not None
-    batch = run.clips.videos(np.random.default_rng(0), 4, 1.0)
+    batch = run.clips.videos(np.random.default_rng(0), 4, Weights())
     true = to_uint8(run.model.vae.decode(torch.stack([batch.reference_latents[1], batch.latents[1, 0]])))
     assert grid.shape == (4 * 32, 7 * 32, 3)
     assert np.array_equal(grid[32:64, :64], np.concatenate(list(true.numpy()), 1))

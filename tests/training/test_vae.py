@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from tiny_models import autoencoder, draw_constants
+from torch.nn.functional import conv_transpose2d, pixel_shuffle
 
 from training.config import EmoConfig
 from training.vae import VAE, to_float, to_uint8
@@ -55,7 +56,11 @@ def test_folding_keeps_each_block_of_pixels_together(config: EmoConfig, shortcut
     decoded = theirs.decode(latents).sample.reshape(1, 3, 2, 2, 16, 16)
     expected = decoded.permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 32, 32)
     if shortcut:
-        expected = expected + vae.shortcut_decoder(latents)
+        factor, weight = config.vae_factor, vae.shortcut_decoder.weight
+        patches = weight.flatten(1).T.unflatten(1, (3, factor, factor))  # of each latent channel
+        assert vae.shortcut_decoder.bias is not None
+        offset = vae.shortcut_decoder.bias.reshape(3, factor, factor).tile(32 // factor, 32 // factor)
+        expected = expected + conv_transpose2d(latents, patches, stride=factor) + offset
     torch.testing.assert_close(vae.decode(latents * 0.5), expected)
 
 
@@ -67,10 +72,10 @@ def test_a_fitted_shortcut_alone_gives_independent_latents_and_the_best_linear_p
     vae.fit_shortcut(images)
     latents = vae.shortcut_encoder(images)
     # A component of deviation s is s / sqrt(s) in the latents and drawn with sqrt(s): half its scale on each side.
-    drawn = vae.shortcut_decoder.weight.flatten(1).square().sum(1)
+    drawn = vae.shortcut_decoder.weight.flatten(1).square().sum(0)
     torch.testing.assert_close(torch.cov(latents.transpose(0, 1).flatten(1)), torch.diag(drawn), rtol=1e-2, atol=1e-2)
     assert drawn.max() > 2 * drawn.min()
-    error = (vae.shortcut_decoder(latents) - images).square().mean()
+    error = (pixel_shuffle(vae.shortcut_decoder(latents), config.vae_factor) - images).square().mean()
     assert error < 0.5 * images.var()
 
 

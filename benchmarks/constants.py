@@ -1,0 +1,224 @@
+"""What it saves to compute before the denoising steps what they share: ``python -m benchmarks.constants``.
+
+One technique a row, each on top of those above it, all with the same output. The rows take turns within one run; the
+medians are compared with the first row's, in which everything is done at every step as the paper's figure has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmarks.machine import machine, results_file
+from emo_rt.engine import to_numpy
+from emo_rt.engines import BACKENDS, engine_class
+from export.graphs import Graph, GuidedBackboneGraph, graphs
+from export.onnx_graph import describe, export_part
+from training.model import EmoModel
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+Arrays = Mapping[str, np.ndarray]
+
+
+class Prediction(nn.Module):
+    """The Backbone for one voice; guidance and the step's arithmetic are left to the caller."""
+
+    FIXED_INPUTS: tuple[str, ...] = ("latents", "timestep")
+
+    def __init__(self, model: EmoModel) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        return self.backbone(latents[None], timestep, conditions)[0]  # type: ignore[no-any-return]
+
+
+class PredictionFromFeatures(Prediction):
+    """The same from what keys and values are projected from, at every step and for every frame."""
+
+    def __init__(self, model: EmoModel) -> None:
+        super().__init__(model)
+        self.model = model
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        features, backbone = conditions, self.backbone
+        reference = [features[name].expand(len(latents), -1, -1) for name in sorted(features) if "reference_f" in name]
+        motion = [features[name][None] for name in sorted(features) if "motion_f" in name]
+        keys = {
+            **self.model.voice_and_place(features["audio"][None], features["head_speed"][None], features["region"]),
+            **backbone.reference_conditions(reference),
+            **backbone.motion_conditions(motion),
+            **backbone.known_frames(features["portrait"], features["motion"][None]),
+        }
+        return super().forward(latents, timestep, keys)
+
+
+class BothHalves(nn.Module):
+    """One DDIM step on a batch of two that share nothing."""
+
+    FIXED_INPUTS = GuidedBackboneGraph.FIXED_INPUTS
+
+    def __init__(self, model: EmoModel) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+
+    def forward(
+        self,
+        latents: Tensor,
+        time_embedding: Tensor,
+        guidance_scale: Tensor,
+        latents_coefficient: Tensor,
+        prediction_coefficient: Tensor,
+        conditions: dict[str, Tensor],
+    ) -> Tensor:
+        both = {
+            name: tensor if name.startswith("audio_") else tensor.repeat(2, *[1] * (tensor.ndim - 1))
+            for name, tensor in conditions.items()
+        }
+        predictions = self.backbone.predict(latents[None].expand(2, -1, -1, -1, -1), time_embedding.expand(2, -1), both)
+        prediction = predictions[0] + guidance_scale * (predictions[1] - predictions[0])
+        return latents_coefficient * latents + prediction_coefficient * prediction
+
+
+@dataclass
+class Row:
+    """A way to make one step: a graph, and what is called how."""
+
+    name: str
+    graph: Graph
+    step: Callable[[Callable[[Arrays], np.ndarray]], np.ndarray]
+
+
+@torch.no_grad()
+def rows(model: EmoModel) -> list[Row]:
+    """All ways, from the naive one to the exported one."""
+    config, made = model.config, graphs(model)
+    step = made["guided_backbone"].inputs
+    timestep = made["time_embedding"].inputs["timestep"]
+    latents = step["latents"]
+    faces, voice = made["reference_net"].inputs, made["conditioning"].inputs
+    portrait, motion = faces["reference_latents"], faces["motion_latents"]
+    motion = motion + config.portrait_pull * (portrait - motion)
+    features = model.reference_net(torch.cat([portrait, motion]))
+    shared: dict[str, Tensor] = {
+        "head_speed": voice["head_speed"],
+        "region": voice["face_region"],
+        "portrait": portrait,
+        "motion": motion,
+        **{f"reference_f{index:02d}": tensor[:1] for index, tensor in enumerate(features[0])},
+        **{f"motion_f{index:02d}": tensor[1:] for index, tensor in enumerate(features[1])},
+    }
+    conditions = {name: tensor for name, tensor in step.items() if name not in GuidedBackboneGraph.FIXED_INPUTS}
+    per_frame = {
+        name: tensor.repeat(config.clip_frames, 1, 1) if name.startswith("reference_") else tensor
+        for name, tensor in conditions.items()
+    }
+
+    def half(inputs: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+        return {name: t[index : index + 1] if name.startswith("audio_") else t for name, t in inputs.items()}
+
+    def twice(halves: list[dict[str, Tensor]], module: nn.Module, name: str) -> Row:
+        noisy = {"latents": latents, "timestep": timestep}
+        arrays = [_arrays({**noisy, **given}) for given in halves]
+
+        def run(call: Callable[[Arrays], np.ndarray]) -> np.ndarray:
+            without_voice, with_voice = (call(given) for given in arrays)
+            scale, kept, moved = (
+                step[key].numpy() for key in ("guidance_scale", "latents_coefficient", "prediction_coefficient")
+            )
+            prediction = without_voice + scale * (with_voice - without_voice)
+            result: np.ndarray = kept * latents.numpy() + moved * prediction
+            return result
+
+        return Row(name, Graph(module, {**noisy, **halves[1]}, ["prediction"]), run)
+
+    def once(module: nn.Module, name: str) -> Row:
+        arrays = _arrays(step)
+        return Row(name, Graph(module, dict(step), ["next_latents"]), lambda call: call(arrays))
+
+    audio = voice["audio_features"]
+    silent = {"audio": torch.zeros_like(audio), **shared}
+    return [
+        twice([silent, {"audio": audio, **shared}], PredictionFromFeatures(model), "everything at every step"),
+        twice([half(per_frame, 0), half(per_frame, 1)], Prediction(model), "+ keys and values once per clip"),
+        twice([half(conditions, 0), half(conditions, 1)], Prediction(model), "+ not repeated for each frame"),
+        once(BothHalves(model), "+ guidance and DDIM inside, time embedding outside"),
+        once(GuidedBackboneGraph(model), "+ what both halves share once (as exported)"),
+    ]
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def measure(model: EmoModel, backend: str, runs: int, threads: int | None) -> list[dict[str, float | str]]:
+    """Median milliseconds of a step in each way, how often faster than the first, and how far from the last."""
+    ways = rows(model)
+    calls: list[Callable[[], np.ndarray]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for index, way in enumerate(tqdm(ways, desc="exporting", unit="row")):
+            directory = Path(folder) / str(index)
+            directory.mkdir()
+            export_part({"step": way.graph}, directory)
+            path = directory / "step.onnx"
+            engine = engine_class(backend)("step", path, describe(path), threads)
+            output = way.graph.outputs[0]
+            calls.append(
+                lambda way=way, engine=engine, output=output: way.step(  # type: ignore[misc]
+                    lambda arrays: to_numpy(engine.run(arrays)[output])
+                )
+            )
+        results = [call() for call in calls]
+        seconds: list[list[float]] = [[] for _ in calls]
+        for _ in tqdm(range(runs), desc="timing", unit="turn"):
+            for index, call in enumerate(calls):
+                started = time.perf_counter()
+                call()
+                seconds[index].append(time.perf_counter() - started)
+    medians = [1e3 * statistics.median(values) for values in seconds]
+    scale = float(np.ptp(results[-1]))
+    return [
+        {
+            "row": way.name,
+            "milliseconds": round(median, 2),
+            "speedup": round(medians[0] / median, 3),
+            "error": float(np.abs(result - results[-1]).max()) / scale,
+        }
+        for way, median, result in zip(ways, medians, results, strict=True)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.constants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
+    parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="default: %(default)s")
+    parser.add_argument("--runs", type=int, default=20, help="of each row (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: one per core)")
+    args = parser.parse_args(arguments)
+    model = EmoModel.load(args.model)
+    measured = measure(model, args.backend, args.runs, args.threads)
+    for row in measured:
+        print(f"{row['milliseconds']:>8} ms  {row['speedup']:>6} x  error {row['error']:.1e}  {row['row']}")
+    result = {"machine": machine(), "model": model.config.name, "backend": args.backend, "rows": measured}
+    path = results_file(f"constants-{model.config.name}-{args.backend}")
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

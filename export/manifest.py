@@ -1,0 +1,25 @@
+"""What a bundle's manifest says of a model beside its graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from emo_rt.bundle import NoiseSchedule, RuntimeConfig
+from training.config import EmoConfig
+from training.schedule import noise_scheduler
+
+
+def runtime_config(config: EmoConfig) -> RuntimeConfig:
+    """The part of a model's config that the runtime must know."""
+    return RuntimeConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(RuntimeConfig)})
+
+
+def noise_schedule(config: EmoConfig) -> NoiseSchedule:
+    """The table that the runtime takes its DDIM steps from, as diffusers' scheduler holds it."""
+    scheduler = noise_scheduler(config)
+    return NoiseSchedule(
+        alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
+        prediction_type=config.prediction_type,
+        timestep_spacing=config.timestep_spacing,
+        steps_offset=int(scheduler.config["steps_offset"]),
+    )

@@ -1,0 +1,77 @@
+"""The benchmarks run, at the test size, and what they compare comes out the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import constants, gpu, precisions
+from export.graphs import Graph
+from training.config import EmoConfig
+from training.model import EmoModel
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    model = EmoModel(EmoConfig.from_name("emo-test"))
+    for parameter in model.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    directory = tmp_path_factory.mktemp("checkpoint") / "emo-test"
+    model.save(directory)
+    return directory
+
+
+def test_every_way_to_make_a_step_gives_the_same(checkpoint: Path) -> None:
+    results = []
+    for row in constants.rows(EmoModel.load(checkpoint)):
+
+        def call(arrays: Mapping[str, np.ndarray], graph: Graph = row.graph) -> np.ndarray:
+            (output,) = graph.run({name: torch.tensor(array) for name, array in arrays.items()}).values()
+            return output.numpy()
+
+        results.append(row.step(call))
+    assert len(results) == 5
+    for result in results:
+        np.testing.assert_allclose(result, results[-1], atol=1e-5)
+
+
+def test_precisions_take_turns(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(precisions, "results_file", lambda name: tmp_path / f"{name}.json")
+    command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--runs", "1"]
+    assert precisions.main(command) == 0
+    rows = json.loads((tmp_path / "precisions-emo-test.json").read_text())["rows"]
+    assert [row["row"] for row in rows] == command[:2]
+    assert all(row["milliseconds"] > 0 and row["psnr"] >= 60 for row in rows)
+    assert precisions.main(["onnxruntime:fp64"]) == 2
+    assert "fp64" in capsys.readouterr().err
+
+
+def test_the_command_for_gpus_on_a_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that cannot run says why and stops no other; what is there already is not measured again."""
+    out = tmp_path / "gpu.json"
+    rows = ["pytorch-fp32", "onnxruntime-fp16", "tensorrt-fp16"]
+    command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
+    assert gpu.main([*command, *rows]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(out.read_text())["models"]["emo-test"]
+    assert list(found) == rows
+    assert found["onnxruntime-fp16"]["psnr"] > 40
+    assert all(found[row]["clip_seconds_2_steps"] > 0 for row in rows[:2])
+    assert "tensorrt" in found["tensorrt-fp16"]["error"]
+    assert found["tensorrt-fp16"]["error"] in printed
+    before = out.read_text()
+    assert gpu.main([*command, *rows]) == 0
+    assert out.read_text() == before
+    assert gpu.main(["--models", "emo-test", "--device", "cpu", "--steps", "2", "4", "--out", str(out)]) == 2

@@ -1,0 +1,205 @@
+"""Validation notices whatever is wrong with a bundle: each fault is made once, in a graph's own file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, numpy_helper
+
+from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, Bundle
+from emo_rt.errors import BundleError
+from export.onnx_graph import describe
+from export.validate import BARS, Bars, bundled_scene, failures, main, psnr, report, validate
+from training.model import EmoModel
+
+TINY = Path(__file__).parents[2] / "models" / "emo-tiny"
+Change = Callable[[ModelProto], None]
+
+
+@pytest.fixture
+def scene(model: EmoModel) -> object:
+    """Two clips: motion frames are handed on."""
+    return bundled_scene(model.config, 2 * model.config.clip_frames)
+
+
+def altered(bundle: Path, directory: Path, graph: str, change: Change) -> Path:
+    """A copy of a bundle with one graph changed; its manifest says so, as if it had been exported like that."""
+    copy = Path(shutil.copytree(bundle, directory / "altered"))
+    path = copy / f"{graph}.onnx"
+    proto = onnx.load(path)
+    change(proto)
+    (copy / f"{graph}.weights").unlink(missing_ok=True)
+    onnx.save(proto, path)
+    for other in ("backbone", "guided_backbone"):  # they share a file of weights
+        if graph == "backbone" and other != graph:
+            whole = onnx.load(bundle / f"{other}.onnx")
+            onnx.save(whole, copy / f"{other}.onnx")
+    manifest = json.loads((copy / MANIFEST_NAME).read_text())
+    for name in GRAPH_NAMES:
+        manifest["graphs"][name] = describe(copy / f"{name}.onnx").to_json()
+    (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
+    return copy
+
+
+def corrupt_a_weight(proto: ModelProto) -> None:
+    """One number of the largest weight, by the bit that says most."""
+    largest = max(proto.graph.initializer, key=lambda tensor: np.prod(tensor.dims, dtype=int))
+    values = numpy_helper.to_array(largest).copy()
+    bits = values.reshape(-1).view({2: np.uint16, 4: np.uint32}[values.itemsize])
+    bits[0] ^= 1 << (8 * values.itemsize - 2)
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+
+
+def swap_inputs(first: str, second: str) -> Change:
+    def change(proto: ModelProto) -> None:
+        names = {first: second, second: first}
+        for node in proto.graph.node:
+            for index, name in enumerate(node.input):
+                node.input[index] = names.get(name, name)
+
+    return change
+
+
+def shift_values(name: str) -> Change:
+    """An output's frames, by one."""
+
+    def change(proto: ModelProto) -> None:
+        for node in proto.graph.node:
+            for index, output in enumerate(node.output):
+                if output == name:
+                    node.output[index] = "unshifted"
+        axis = next(
+            i
+            for i, d in enumerate(next(o for o in proto.graph.output if o.name == name).type.tensor_type.shape.dim)
+            if i and d.dim_value > 1
+        )
+        proto.graph.initializer.extend(
+            [
+                numpy_helper.from_array(np.array([value], np.int64), f"shift_{key}")
+                for key, value in (("one", 1), ("zero", 0), ("end", 1 << 30), ("axis", axis))
+            ]
+        )
+        make = onnx.helper.make_node
+        proto.graph.node.extend(
+            [
+                make("Slice", ["unshifted", "shift_one", "shift_end", "shift_axis"], ["shift_rest"]),
+                make("Slice", ["unshifted", "shift_zero", "shift_one", "shift_axis"], ["shift_first"]),
+                make("Concat", ["shift_rest", "shift_first"], [name], axis=axis),
+            ]
+        )
+
+    return change
+
+
+def drop_a_scale(proto: ModelProto) -> None:
+    """That of the first activation: from what was calibrated to one for values up to 1."""
+    first = next(node for node in proto.graph.node if node.op_type == "QuantizeLinear")
+    (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == first.input[1])
+    scale.CopyFrom(numpy_helper.from_array(np.array(1 / 127, np.float32), scale.name))
+
+
+@pytest.mark.parametrize(
+    ("precision", "graph", "change"),
+    [
+        ("fp32", "reference_net", corrupt_a_weight),
+        ("fp32", "guided_backbone", corrupt_a_weight),
+        ("fp32", "vae_decoder", corrupt_a_weight),
+        ("fp16", "guided_backbone", corrupt_a_weight),
+        ("fp32", "guided_backbone", swap_inputs("latents_coefficient", "prediction_coefficient")),
+        ("fp32", "guided_backbone", swap_inputs("audio_key_00", "audio_value_00")),
+        ("fp32", "conditioning", shift_values("audio_value_00")),
+        ("fp32", "reference_net", shift_values("motion_first_value_00")),
+    ],
+)
+def test_a_fault_is_caught(
+    precision: str,
+    graph: str,
+    change: Change,
+    model: EmoModel,
+    scene: object,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    broken = altered(request.getfixturevalue(precision), tmp_path, graph, change)
+    validation = validate(model, broken, scene=scene)  # type: ignore[arg-type]
+    assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), report(validation)
+
+
+def test_a_dropped_scale_is_caught(tiny_int8: Path, tmp_path: Path) -> None:
+    model = EmoModel.load(TINY)
+    scene = bundled_scene(model.config, model.config.clip_frames)
+    assert validate(model, tiny_int8, scene=scene)["failures"] == []
+    broken = altered(tiny_int8, tmp_path, "guided_backbone", drop_a_scale)
+    failed = validate(model, broken, scene=scene)["failures"]
+    assert any(failure.startswith("guided_backbone:") for failure in failed)
+
+
+def test_another_model_is_caught(model: EmoModel, fp32: Path, scene: object) -> None:
+    model.backbone.conv_in.weight.data *= 1.05
+    validation = validate(model, fp32, scene=scene)  # type: ignore[arg-type]
+    assert {failure.split(":")[0] for failure in validation["failures"]} == {"backbone", "guided_backbone", "video"}
+
+
+def test_a_sound_bundle_passes_also_in_openvino(model: EmoModel, fp32: Path, scene: object) -> None:
+    validation = validate(model, fp32, backend="openvino", scene=scene)  # type: ignore[arg-type]
+    assert validation["failures"] == [], report(validation)
+
+
+def test_the_command_writes_what_the_runtime_reads(
+    checkpoint: Path, fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", str(checkpoint), "--frames", "8"]
+    copy = Path(shutil.copytree(fp32, tmp_path / "copy"))
+    assert main([str(copy), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*GRAPH_NAMES, "whole video"))
+    Bundle.load(copy)
+    broken = altered(fp32, tmp_path, "vae_decoder", corrupt_a_weight)
+    assert main([str(broken), *arguments]) == 1
+    assert "FAILED vae_decoder" in capsys.readouterr().out
+    with pytest.raises(BundleError, match=r"it is not what its model makes of a voice \(vae_decoder: cosine"):
+        Bundle.load(broken)
+    Bundle.load(broken, validated=False)
+
+
+def test_a_validation_that_cannot_be_read_is_none(fp32: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(fp32, tmp_path / "copy"))
+    (copy / "validation.json").write_text("{")
+    with pytest.raises(BundleError, match=r"validation\.json cannot be read"):
+        Bundle.load(copy)
+
+
+def test_a_missing_bundle_is_one_clear_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nowhere", "--model", str(checkpoint)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("validate: error: bundle nowhere: no such directory")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("cosine", [0.5, float("nan")])
+def test_what_is_below_a_bar_or_no_number_fails(cosine: float) -> None:
+    good = {"cosine": 1.0}
+    assert failures(Bars(0.9, 40), {"backbone": good}, {"psnr": 40.0}) == []
+    (failure,) = failures(Bars(0.9, 40), {"backbone": {"cosine": cosine}, "vae_decoder": good}, {"psnr": 50.0})
+    assert failure.startswith("backbone: cosine")
+    assert failures(Bars(0.9, 40), {"backbone": good}, {"psnr": cosine}) == [
+        f"video: {cosine:.1f} dB, at least 40 wanted"
+    ]
+
+
+def test_bars_are_those_of_the_project() -> None:
+    assert (BARS["fp32"].video_psnr, BARS["fp16"].video_psnr, BARS["int8"].video_psnr) == (60, 45, 35)
+    assert (BARS["fp16"].cosine, BARS["int8"].cosine) == (0.9999, 0.999)
+
+
+def test_psnr_by_hand() -> None:
+    black = np.zeros((2, 2), np.uint8)
+    assert psnr(black, black) == 100
+    assert psnr(black, black + 255) == pytest.approx(0)
+    assert psnr(black, black + 1) == pytest.approx(48.13, abs=0.01)
