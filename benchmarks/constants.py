@@ -1,17 +1,17 @@
 """What it saves to compute before the denoising steps what they share: ``python -m benchmarks.constants``.
 
 One technique a row, each on top of those above it, all with the same output. The rows take turns within one run; the
-medians are compared with the first row's, in which everything is done at every step as the paper's figure has it.
+medians are compared with that of the first row but one: all that is projected from the ReferenceNet's features is
+projected at every step, and for each frame, and each half of guidance runs on its own. Two more rows say what it saves
+at a guidance scale of 1 to leave out the half that then counts for nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.machine import machine, results_file
+from benchmarks.turns import median_milliseconds
 from emo_rt.engine import to_numpy
 from emo_rt.engines import BACKENDS, engine_class
-from export.graphs import Graph, GuidedBackboneGraph, graphs
+from export.graphs import BackboneGraph, Graph, GuidedBackboneGraph, graphs
 from export.onnx_graph import describe, export_part
 from training.model import EmoModel
 
@@ -65,6 +66,14 @@ class PredictionFromFeatures(Prediction):
         return super().forward(latents, timestep, keys)
 
 
+class PredictionFromLatents(PredictionFromFeatures):
+    """The same from the latents of the portrait and the motion frames, as where nothing is kept between two steps."""
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        known = torch.cat([conditions["portrait"], conditions["motion"]])
+        return super().forward(latents, timestep, {**conditions, **_features(self.model, known)})
+
+
 class BothHalves(nn.Module):
     """One DDIM step on a batch of two that share nothing."""
 
@@ -103,7 +112,7 @@ class Row:
 
 @torch.no_grad()
 def rows(model: EmoModel) -> list[Row]:
-    """All ways, from the naive one to the exported one."""
+    """All ways to make a step with guidance, from the most naive one to the exported one."""
     config, made = model.config, graphs(model)
     step = made["guided_backbone"].inputs
     timestep = made["time_embedding"].inputs["timestep"]
@@ -111,14 +120,12 @@ def rows(model: EmoModel) -> list[Row]:
     faces, voice = made["reference_net"].inputs, made["conditioning"].inputs
     portrait, motion = faces["reference_latents"], faces["motion_latents"]
     motion = motion + config.portrait_pull * (portrait - motion)
-    features = model.reference_net(torch.cat([portrait, motion]))
+    features = _features(model, torch.cat([portrait, motion]))
     shared: dict[str, Tensor] = {
         "head_speed": voice["head_speed"],
         "region": voice["face_region"],
         "portrait": portrait,
         "motion": motion,
-        **{f"reference_f{index:02d}": tensor[:1] for index, tensor in enumerate(features[0])},
-        **{f"motion_f{index:02d}": tensor[1:] for index, tensor in enumerate(features[1])},
     }
     conditions = {name: tensor for name, tensor in step.items() if name not in GuidedBackboneGraph.FIXED_INPUTS}
     per_frame = {
@@ -144,28 +151,56 @@ def rows(model: EmoModel) -> list[Row]:
 
         return Row(name, Graph(module, {**noisy, **halves[1]}, ["prediction"]), run)
 
-    def once(module: nn.Module, name: str) -> Row:
-        arrays = _arrays(step)
-        return Row(name, Graph(module, dict(step), ["next_latents"]), lambda call: call(arrays))
-
-    audio = voice["audio_features"]
-    silent = {"audio": torch.zeros_like(audio), **shared}
+    silent, heard = (
+        {"audio": audio, **shared} for audio in (torch.zeros_like(voice["audio_features"]), voice["audio_features"])
+    )
     return [
-        twice([silent, {"audio": audio, **shared}], PredictionFromFeatures(model), "everything at every step"),
+        twice([silent, heard], PredictionFromLatents(model), "everything at every step"),
+        twice(
+            [{**silent, **features}, {**heard, **features}],
+            PredictionFromFeatures(model),
+            "+ ReferenceNet once per clip",
+        ),
         twice([half(per_frame, 0), half(per_frame, 1)], Prediction(model), "+ keys and values once per clip"),
         twice([half(conditions, 0), half(conditions, 1)], Prediction(model), "+ not repeated for each frame"),
-        once(BothHalves(model), "+ guidance and DDIM inside, time embedding outside"),
-        once(GuidedBackboneGraph(model), "+ what both halves share once (as exported)"),
+        _once(BothHalves(model), step, "+ guidance and DDIM inside, time embedding outside"),
+        _once(GuidedBackboneGraph(model), step, "+ what both halves share once (as exported)"),
     ]
+
+
+@torch.no_grad()
+def rows_without_guidance(model: EmoModel) -> list[Row]:
+    """The ways to make a step with a guidance scale of 1."""
+    made = graphs(model)
+    both = {**made["guided_backbone"].inputs, "guidance_scale": torch.ones(1)}
+    return [
+        _once(GuidedBackboneGraph(model), both, "guidance scale 1: both halves"),
+        _once(BackboneGraph(model), made["backbone"].inputs, "guidance scale 1: one half (as exported)"),
+    ]
+
+
+def _once(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> Row:
+    arrays = _arrays(inputs)
+    return Row(name, Graph(module, dict(inputs), ["next_latents"]), lambda call: call(arrays))
+
+
+def _features(model: EmoModel, known_latents: Tensor) -> dict[str, Tensor]:
+    """The ReferenceNet's, of the portrait and the motion frames behind it."""
+    reference, motion = model.reference_net(known_latents)
+    return {
+        **{f"reference_f{index:02d}": tensor[:1] for index, tensor in enumerate(reference)},
+        **{f"motion_f{index:02d}": tensor[1:] for index, tensor in enumerate(motion)},
+    }
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def measure(model: EmoModel, backend: str, runs: int, threads: int | None) -> list[dict[str, float | str]]:
-    """Median milliseconds of a step in each way, how often faster than the first, and how far from the last."""
-    ways = rows(model)
+def measure(
+    ways: list[Row], compared: int, backend: str, turns: int, threads: int | None
+) -> list[dict[str, float | str]]:
+    """Median milliseconds of each way, how often faster than the way ``compared``, and how far from the last."""
     calls: list[Callable[[], np.ndarray]] = []
     with tempfile.TemporaryDirectory() as folder:
         for index, way in enumerate(tqdm(ways, desc="exporting", unit="row")):
@@ -181,19 +216,13 @@ def measure(model: EmoModel, backend: str, runs: int, threads: int | None) -> li
                 )
             )
         results = [call() for call in calls]
-        seconds: list[list[float]] = [[] for _ in calls]
-        for _ in tqdm(range(runs), desc="timing", unit="turn"):
-            for index, call in enumerate(calls):
-                started = time.perf_counter()
-                call()
-                seconds[index].append(time.perf_counter() - started)
-    medians = [1e3 * statistics.median(values) for values in seconds]
+        medians = median_milliseconds(calls, turns)
     scale = float(np.ptp(results[-1]))
     return [
         {
             "row": way.name,
-            "milliseconds": round(median, 2),
-            "speedup": round(medians[0] / median, 3),
+            "milliseconds": median,
+            "speedup": round(medians[compared] / median, 3),
             "error": float(np.abs(result - results[-1]).max()) / scale,
         }
         for way, median, result in zip(ways, medians, results, strict=True)
@@ -206,11 +235,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="default: %(default)s")
-    parser.add_argument("--runs", type=int, default=20, help="of each row (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=10, help="of each row, three steps each (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: one per core)")
     args = parser.parse_args(arguments)
     model = EmoModel.load(args.model)
-    measured = measure(model, args.backend, args.runs, args.threads)
+    measured = [
+        row
+        for ways, compared in ((rows(model), 1), (rows_without_guidance(model), 0))
+        for row in measure(ways, compared, args.backend, args.turns, args.threads)
+    ]
     for row in measured:
         print(f"{row['milliseconds']:>8} ms  {row['speedup']:>6} x  error {row['error']:.1e}  {row['row']}")
     result = {"machine": machine(), "model": model.config.name, "backend": args.backend, "rows": measured}

@@ -28,6 +28,7 @@ from benchmarks.machine import CHECKOUT, machine, results_file
 from emo_rt.bundle import MANIFEST_NAME, Bundle
 from emo_rt.cascade import Cascade
 from emo_rt.engine import Tensor, to_numpy
+from emo_rt.engines import check_runs_here
 from emo_rt.errors import EmoError
 from export.bundle import build, convert, load
 from export.graphs import Graph, graphs
@@ -155,6 +156,7 @@ def _cascade(directory: Path, config: EmoConfig, row: Row, device: str) -> Casca
         made = graphs(convert(load(directory, Options()), Options(row.precision)))
         engines = {name: TorchEngine(name, graph, device, row.compiled) for name, graph in made.items()}
         return Cascade(runtime_config(config), noise_schedule(config), engines.__getitem__)
+    check_runs_here(row.backend)
     options = Options(row.precision, row.backend, calibration_clips=2)
     bundle = WORK / f"{directory.name}-{row.precision}-{row.backend}"
     if not (bundle / MANIFEST_NAME).exists():

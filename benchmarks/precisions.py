@@ -1,6 +1,6 @@
 """A denoising step in several precisions and backends: ``python -m benchmarks.precisions``.
 
-Builds what is missing, lets the steps take turns within one run, and sets beside each median how far the bundle's
+Builds what is missing, lets the steps take turns within one run, and sets beside each median how far the
 whole video is from PyTorch's.
 """
 
@@ -8,64 +8,59 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks.machine import CHECKOUT, machine, results_file
-from emo_rt.bundle import VALIDATION_NAME, Bundle
-from emo_rt.cascade import BACKBONES
-from emo_rt.engine import Engine, to_numpy
-from emo_rt.engines import load_engine
+from benchmarks.turns import median_milliseconds
+from emo_rt.bundle import Bundle
+from emo_rt.cascade import BACKBONES, Cascade
+from emo_rt.engine import to_numpy
 from emo_rt.errors import EmoError
 from export.bundle import build
 from export.graphs import graphs
 from export.plan import Options, outdated, read_sources
+from export.validate import bundled_scene, compare_videos
 from training.model import EmoModel
 
 DEFAULT = ("onnxruntime:fp32", "onnxruntime:int8", "openvino:fp32", "openvino:int8")
 
 
 def bundle_of(checkpoint: Path, row: str) -> Bundle:
-    """The bundle of a row like ``openvino:int8``, built and compared with PyTorch unless it is up to date."""
+    """The bundle of a row like ``openvino:int8``, built unless it is up to date; processors' backends share it."""
     backend, _, precision = row.partition(":")
-    options = Options(precision, backend)
+    Options(precision, backend)  # refuses what there is not
+    options = Options(precision, "tensorrt" if backend == "tensorrt" else "onnxruntime")
     sources = read_sources(checkpoint, options)
-    directory = CHECKOUT / "out" / "benchmarks" / f"{checkpoint.name}-{precision}-{backend}"
+    directory = CHECKOUT / "out" / "benchmarks" / f"{checkpoint.name}-{precision}-{options.backend}"
     if outdated(directory, sources):
         directory.parent.mkdir(parents=True, exist_ok=True)
         build(checkpoint, directory, options, sources)
     return Bundle.load(directory, validated=False)
 
 
-def measure(checkpoint: Path, rows: list[str], runs: int, threads: int | None) -> list[dict[str, float | str]]:
+def measure(checkpoint: Path, rows: list[str], turns: int, threads: int | None) -> list[dict[str, float | str]]:
     """Each row's median milliseconds of a guided step, how often faster than the first row, and its video's PSNR."""
-    bundles = [bundle_of(checkpoint, row) for row in rows]
-    name = BACKBONES[1]
-    engines: list[Engine] = [
-        load_engine(bundle, name, row.partition(":")[0], threads) for bundle, row in zip(bundles, rows, strict=True)
-    ]
-    example = graphs(EmoModel.load(checkpoint))[name].inputs
-    inputs = {key: tensor.numpy() for key, tensor in example.items()}
-    seconds: list[list[float]] = [[] for _ in rows]
-    for turn in tqdm(range(runs + 1), desc="timing", unit="turn"):
-        for taken, engine in zip(seconds, engines, strict=True):
-            started = time.perf_counter()
-            to_numpy(engine.run(inputs)["next_latents"])
-            if turn:  # the first is a warm-up
-                taken.append(time.perf_counter() - started)
-    medians = [1e3 * statistics.median(taken) for taken in seconds]
+    model, name = EmoModel.load(checkpoint), BACKBONES[1]
+    scene = bundled_scene(model.config, 60)
+    inputs = {key: tensor.numpy() for key, tensor in graphs(model)[name].inputs.items()}
+    calls: list[Callable[[], object]] = []
+    videos = []
+    for row in rows:
+        cascade = Cascade.load(bundle_of(checkpoint, row), row.partition(":")[0], threads)
+        videos.append(compare_videos(model, cascade, scene))
+        engine = cascade.engine(name)
+        calls.append(lambda engine=engine: to_numpy(engine.run(inputs)["next_latents"]))  # type: ignore[misc]
+    medians = median_milliseconds(calls, turns)
     return [
         {
             "row": row,
-            "milliseconds": round(median, 2),
+            "milliseconds": median,
             "speedup": round(medians[0] / median, 3),
-            "psnr": json.loads((bundle.directory / VALIDATION_NAME).read_text())["video"]["psnr"],
+            "psnr": video["psnr"],
         }
-        for row, bundle, median in zip(rows, bundles, medians, strict=True)
+        for row, video, median in zip(rows, videos, medians, strict=True)
     ]
 
 
@@ -77,11 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("rows", nargs="*", default=DEFAULT, help=f"BACKEND:PRECISION (default: {' '.join(DEFAULT)})")
     parser.add_argument("--model", type=Path, default=CHECKOUT / "models" / "emo-tiny", metavar="DIR")
-    parser.add_argument("--runs", type=int, default=30, help="of each row (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=10, help="of each row, three steps each (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: one per core)")
     args = parser.parse_args(arguments)
     try:
-        measured = measure(args.model, list(args.rows), args.runs, args.threads)
+        measured = measure(args.model, list(args.rows), args.turns, args.threads)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         return 2

@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -24,7 +24,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import CHECKOUT, machine
-from emo_rt.bundle import GRAPH_NAMES, Bundle
+from benchmarks.turns import median_milliseconds
+from emo_rt.bundle import Bundle
 from emo_rt.engine import to_numpy
 from emo_rt.engines import BACKENDS, load_engine
 from emo_rt.media import read_voice
@@ -35,21 +36,16 @@ from export.validate import report, validate
 from training.model import EmoModel
 
 
-def time_graphs(model: EmoModel, bundle: Bundle, backend: str, runs: int) -> dict[str, float]:
-    """Median milliseconds of one run of each graph, on its example inputs; the graphs take turns."""
-    engines = {name: load_engine(bundle, name, backend) for name in GRAPH_NAMES}
-    inputs = {
-        name: {key: tensor.numpy() for key, tensor in graph.inputs.items()} for name, graph in graphs(model).items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in GRAPH_NAMES}
-    for turn in tqdm(range(runs + 1), desc="timing graphs", unit="turn"):
-        for name, engine in engines.items():
-            started = time.perf_counter()
-            for tensor in engine.run(inputs[name]).values():
-                to_numpy(tensor)
-            if turn:  # the first is a warm-up
-                seconds[name].append(time.perf_counter() - started)
-    return {name: round(1e3 * statistics.median(values), 2) for name, values in seconds.items()}
+def time_graphs(model: EmoModel, bundle: Bundle, backend: str, turns: int) -> dict[str, float]:
+    """Median milliseconds of one run of each graph, on its example inputs."""
+    calls: list[Callable[[], object]] = []
+    for name, graph in graphs(model).items():
+        engine = load_engine(bundle, name, backend)
+        inputs = {key: tensor.numpy() for key, tensor in graph.inputs.items()}
+        calls.append(
+            lambda engine=engine, inputs=inputs: [to_numpy(tensor) for tensor in engine.run(inputs).values()]  # type: ignore[misc]
+        )
+    return dict(zip(graphs(model), median_milliseconds(calls, turns), strict=True))
 
 
 def time_video(bundle: Path, backend: str, seconds: float, directory: Path) -> dict[str, float]:
@@ -89,15 +85,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="a bundle made of it")
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime")
-    parser.add_argument("--runs", type=int, default=20, help="runs of each graph (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=10, help="of each graph, three runs each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 30, 120], help="voices (default: 10 30 120)")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "benchmarks" / "results", metavar="DIR")
     args = parser.parse_args(arguments)
     model, bundle = EmoModel.load(args.model), Bundle.load(args.bundle)
     facts = machine()
-    validation = validate(model, args.bundle)
+    validation = validate(model, args.bundle, backend=args.backend)
     print(report(validation))
-    graph_times = time_graphs(model, bundle, args.backend, args.runs)
+    graph_times = time_graphs(model, bundle, args.backend, args.turns)
     with tempfile.TemporaryDirectory() as directory:
         videos = [
             time_video(args.bundle, args.backend, seconds, Path(directory))

@@ -33,6 +33,13 @@ def check_backend(backend: str) -> None:
         raise InputError(f"backend {backend} is not installed: {cure}")
 
 
+def check_runs_here(backend: str) -> None:
+    """Raises InputError if a backend is not installed, or this machine lacks what it runs on."""
+    check_backend(backend)
+    if backend == "tensorrt":
+        importlib.import_module(BACKENDS[backend][0]).gpu()
+
+
 def engine_class(backend: str) -> Callable[[str, Path, Graph, int | None], Engine]:
     """What makes a backend's engine of a graph's name, its ONNX file, its part of the manifest, and CPU threads.
 

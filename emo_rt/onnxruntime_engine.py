@@ -35,7 +35,10 @@ class OnnxRuntimeEngine:
         cuda = "CUDAExecutionProvider" in ort.get_available_providers()
         providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+            # This fusion hides products of 8 bits from the one that computes them as such; nothing gains by it.
+            self._session = ort.InferenceSession(
+                str(path), options, providers=providers, disabled_optimizers=["MatMulAddFusion"]
+            )
         except Exception as error:  # the binding has no common base for its errors
             raise BundleError(
                 f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {CURE}"

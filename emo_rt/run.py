@@ -17,7 +17,7 @@ from tqdm import tqdm
 from emo_rt.audio import frame_count
 from emo_rt.bundle import Bundle
 from emo_rt.cascade import Cascade
-from emo_rt.engines import BACKENDS, check_backend
+from emo_rt.engines import BACKENDS, check_runs_here
 from emo_rt.errors import EmoError, InputError
 from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
 from emo_rt.media import AudioStream, VideoWriter, read_image
@@ -66,7 +66,7 @@ def generate_video(options: argparse.Namespace) -> str:
     if out in (options.image.resolve(), options.audio.resolve()):
         raise InputError(f"output {options.out}: is one of the inputs; give another --out")
     image = read_image(options.image)
-    check_backend(options.backend)
+    check_runs_here(options.backend)
     bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
     config = bundle.config
     ddim_timesteps(bundle.noise_schedule, options.steps or config.steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import time
@@ -15,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from emo_rt.bundle import MANIFEST_NAME, Manifest
-from emo_rt.engines import check_backend
+from emo_rt.engines import check_runs_here
 from emo_rt.errors import InputError
 from emo_rt.tensorrt_build import ENGINES
 from export import graphs
@@ -58,7 +57,7 @@ def build(
         for part in tqdm(missing, desc="exporting", unit="part"):
             started = time.perf_counter()
             if part == STEPS:
-                quantize(model, options.precision, ranges)
+                quantize(model, options.eight_bits, ranges)
             held = export_part({name: made[name] for name in part}, partial)
             if part == STEPS and ranges:  # these follow from the whole model
                 held = set(sources.weights)
@@ -80,9 +79,7 @@ def build(
 def _runnable(backend: str) -> str:
     """The backend, or ONNX Runtime where it cannot run: the graphs are the same."""
     try:
-        check_backend(backend)
-        if backend == "tensorrt":
-            importlib.import_module("emo_rt.tensorrt_engine").gpu()
+        check_runs_here(backend)
     except InputError:
         return "onnxruntime"
     return backend

@@ -40,7 +40,8 @@ WEIGHTS = {
 #: Keys of a config that the graphs do not hold: the manifest hands them to the runtime.
 _RUNTIME_KEYS = ("name", "steps", "guidance_scale", "speed", "face_region_margin", "face_fraction")
 _PACKAGES = ("torch", "onnx", "onnxscript", "diffusers", "transformers")
-#: What the graphs are made by: all of ``export``, and of ``training`` what a model is made of.
+#: What the graphs are made by.
+_EXPORT_CODE = ("bundle", "float16", "graphs", "onnx_graph", "quantize", "storage")
 _MODEL_CODE = (
     *("attention", "audio", "backbone", "config", "face_locator", "model", "reference_net", "schedule", "speed"),
     *("temporal", "unet", "vae"),
@@ -87,6 +88,11 @@ class Options:
         """Of what is not of 8 bits: GPUs do it in float16, processors in float32."""
         half = self.precision == "fp16" or (self.precision in ("int8", "fp8") and self.backend == "tensorrt")
         return "bfloat16" if self.precision == "bf16" else "float16" if half else "float32"
+
+    @property
+    def eight_bits(self) -> str:
+        """How ``export.quantize`` stores int8: processors multiply unsigned activations faster, TensorRT wants none."""
+        return "uint8" if self.precision == "int8" and self.backend != "tensorrt" else self.precision
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,8 @@ def _installed(package: str) -> str:
 
 def _code() -> str:
     root = Path(__file__).parents[1]
-    files = [*sorted((root / "export").glob("*.py")), *(root / "training" / f"{name}.py" for name in _MODEL_CODE)]
+    files = [*(root / "export" / f"{name}.py" for name in _EXPORT_CODE)]
+    files += [root / "training" / f"{name}.py" for name in _MODEL_CODE]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -1,8 +1,9 @@
 """A bundle against the PyTorch model that it was made of: ``python -m export.validate models/emo-tiny/bundle``.
 
 Every graph is compared on the inputs that it gets while the bundled portrait speaks, and so is the video that comes
-out after all clips. What was measured goes into the bundle's validation.json; a bundle that falls below the bars of
-its precision fails, and the runtime refuses it.
+out after all clips; with a reader of faces (``--reader models/face-reader``) also how the mouth moves in it. What was
+measured goes into the bundle's validation.json; a bundle that falls below the bars of its precision fails, and the
+runtime refuses it.
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ from tqdm import tqdm
 from emo_rt.bundle import VALIDATION_NAME, Bundle
 from emo_rt.cascade import Cascade
 from emo_rt.engine import Engine, Tensor, to_numpy
-from emo_rt.engines import BACKENDS, check_backend
+from emo_rt.engines import BACKENDS, check_runs_here
 from emo_rt.errors import EmoError
 from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
 from emo_rt.media import read_image, read_voice
 from export import graphs
+from export.check_quantizers import check_quantizers
 from export.manifest import noise_schedule, runtime_config
 from training.config import EmoConfig
+from training.metrics import correlation
 from training.model import EmoModel
 from training.pipeline import EmoPipeline
+from training.reader import FaceReader
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -53,7 +57,11 @@ BARS = {
     "int8": Bars(0.999, 35),
     "fp8": Bars(0.998, 30),
 }
-#: Inputs of each graph that are kept: spread over all of its calls.
+#: The least correlation of what a reader says of the mouth in a bundle's video and in PyTorch's.
+MOUTH_CORRELATION = 0.98
+#: What reaches a quantizer of activations, as a share of what it can say; error of a weight of 8 bits, by its norm.
+QUANTIZER_RANGE, WEIGHT_ERROR = (0.25, 4.0), 0.05
+#: Calls of each graph that are compared.
 RECORDINGS = 4
 
 
@@ -89,6 +97,12 @@ class RecordingEngine:
         self.name, self.graph = name, graph
         self.calls: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
 
+    @property
+    def picked(self) -> list[int]:
+        """The calls that are compared: spread over all."""
+        last = len(self.calls) - 1
+        return [int(index) for index in np.unique(np.linspace(0, last, RECORDINGS).round())]
+
     @torch.no_grad()
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         given = {name: to_numpy(inputs[name]) for name in self.graph.inputs}
@@ -99,27 +113,39 @@ class RecordingEngine:
 
 
 def validate(
-    model: EmoModel, directory: Path, *, backend: str = "onnxruntime", scene: Scene | None = None, frames: int = 60
+    model: EmoModel,
+    directory: Path,
+    *,
+    backend: str = "onnxruntime",
+    scene: Scene | None = None,
+    frames: int = 60,
+    reader: FaceReader | None = None,
 ) -> dict[str, Any]:
     """Compare the bundle in ``directory`` with the float32 ``model`` that it was made of.
 
     Args:
         backend: that runs the bundle's graphs.
         scene: what is animated; the bundled portrait and voice for ``frames`` frames by default.
+        reader: compares how the mouth moves, too.
 
     Returns:
         ``graphs``: for each graph the largest error over all outputs and recorded inputs, as a share of the output's
-        range, the least cosine and the least PSNR in dB of that range; ``video``: PSNR in dB over all decoded frames,
-        its worst frame's, that of the first and the last tenth, and SSIM; ``failures``: the bars that are not met.
+        range, the least cosine and the least PSNR in dB of that range, and what ``check_quantizers`` says; ``video``:
+        PSNR in dB over all decoded frames, its worst frame's, that of the first and the last tenth, SSIM, and with a
+        reader the correlation of the mouth opening; ``failures``: the bars that are not met.
     """
     bundle = Bundle.load(directory, validated=False)
     scene = scene or bundled_scene(model.config, frames)
     cascade = Cascade.load(bundle, backend)
+    recordings = record(model, scene)
     compared = {
         name: compare(recorded, cascade.engine(name), bundle.graph_path(name))
-        for name, recorded in tqdm(record(model, scene).items(), desc="comparing graphs", leave=False)
+        for name, recorded in tqdm(recordings.items(), desc="comparing graphs", leave=False)
     }
-    video = compare_videos(model, cascade, scene)
+    for name, recorded in recordings.items():
+        calls = [recorded.calls[index][0] for index in recorded.picked]
+        compared[name] |= check_quantizers(model, bundle.graph_path(name), calls)
+    video = compare_videos(model, cascade, scene, reader)
     precision = bundle.manifest.precision
     return {
         "precision": precision,
@@ -155,9 +181,8 @@ def compare(recorded: RecordingEngine, engine: Engine, path: Path) -> dict[str, 
         engine: that the bundle's graph runs in.
         path: of its ONNX file.
     """
-    picked = np.unique(np.linspace(0, len(recorded.calls) - 1, RECORDINGS).round().astype(int))
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    for index in picked:
+    for index in recorded.picked:
         inputs, expected = recorded.calls[index]
         module = recorded.graph.module
         if isinstance(module, graphs.VAEDecoderGraph):
@@ -197,7 +222,9 @@ def _before_rounding(path: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray
     return np.asarray(values)
 
 
-def compare_videos(model: EmoModel, cascade: Cascade, scene: Scene) -> dict[str, float]:
+def compare_videos(
+    model: EmoModel, cascade: Cascade, scene: Scene, reader: FaceReader | None = None
+) -> dict[str, float]:
     """The runtime's video against the PyTorch pipeline's, same seed, portrait and voice."""
     expected = EmoPipeline(model)(scene.portrait, scene.face_box, scene.waveform, scene.frames)
     clips = cascade.generate(scene.portrait, scene.face_box, [scene.waveform])
@@ -205,6 +232,10 @@ def compare_videos(model: EmoModel, cascade: Cascade, scene: Scene) -> dict[str,
     per_frame = [psnr(a, b) for a, b in zip(actual, expected, strict=True)]
     tenth = max(1, scene.frames // 10)
     own, wanted = (torch.from_numpy(video).movedim(-1, 1).float() for video in (actual, expected))
+    read = {}
+    if reader is not None:
+        mouths = [reader.read(video).mouth_opening for video in (actual, expected)]
+        read["mouth_correlation"] = correlation(*mouths)
     return {
         "frames": scene.frames,
         "psnr": psnr(actual, expected),
@@ -212,6 +243,7 @@ def compare_videos(model: EmoModel, cascade: Cascade, scene: Scene) -> dict[str,
         "first_tenth_psnr": psnr(actual[:tenth], expected[:tenth]),
         "last_tenth_psnr": psnr(actual[-tenth:], expected[-tenth:]),
         "ssim": float(structural_similarity_index_measure(own, wanted, data_range=255.0)),  # type: ignore[arg-type]
+        **read,
     }
 
 
@@ -232,8 +264,20 @@ def failures(bars: Bars, compared: Mapping[str, Mapping[str, float]], video: Map
         for name, graph in compared.items()
         if not graph["cosine"] >= bars.cosine
     ]
+    for name, graph in compared.items():
+        if "quantizers" in graph:
+            low, high = QUANTIZER_RANGE
+            if not low <= graph["least_range"] <= graph["most_range"] <= high:
+                failed.append(
+                    f"{name}: activations use {graph['least_range']:.2f} to {graph['most_range']:.2f} of a quantizer's "
+                    f"range, {low} to {high} wanted"
+                )
+            if not graph["weight_error"] <= WEIGHT_ERROR:
+                failed.append(f"{name}: a weight is off by {graph['weight_error']:.3f}, at most {WEIGHT_ERROR} wanted")
     if not video["psnr"] >= bars.video_psnr:
         failed.append(f"video: {video['psnr']:.1f} dB, at least {bars.video_psnr} wanted")
+    if "mouth_correlation" in video and not video["mouth_correlation"] >= MOUTH_CORRELATION:
+        failed.append(f"mouth: correlation {video['mouth_correlation']:.3f}, at least {MOUTH_CORRELATION} wanted")
     return failed
 
 
@@ -244,11 +288,19 @@ def report(validation: Mapping[str, Any]) -> str:
         f"{graph['psnr']:.1f} dB"
         for name, graph in validation["graphs"].items()
     ]
+    lines += [
+        f"{name:>15}: {graph['quantizers']} quantizers see {graph['least_range']:.2f} to {graph['most_range']:.2f} of "
+        f"their range, weights are off by {graph['weight_error']:.4f} at most"
+        for name, graph in validation["graphs"].items()
+        if "quantizers" in graph
+    ]
     video = validation["video"]
     lines.append(
         f"{'whole video':>15}: {video['psnr']:.1f} dB against PyTorch, worst frame {video['worst_frame_psnr']:.1f} dB, "
         f"SSIM {video['ssim']:.4f} ({video['frames']} frames)"
     )
+    if "mouth_correlation" in video:
+        lines.append(f"{'mouth':>15}: opens as in PyTorch with a correlation of {video['mouth_correlation']:.4f}")
     lines += [f"FAILED {failure}" for failure in validation["failures"]]
     return "\n".join(lines)
 
@@ -269,11 +321,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, metavar="DIR", help="its checkpoint (default: the folder around it)")
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=60, help="of the video; 1500 is a minute (default: %(default)s)")
+    parser.add_argument("--reader", type=Path, metavar="DIR", help="compare the mouths, too: models/face-reader")
     args = parser.parse_args(arguments)
     try:
-        check_backend(args.backend)
+        check_runs_here(args.backend)
         model = EmoModel.load(args.model or args.bundle.resolve().parent)
-        validation = validate(model, args.bundle, backend=args.backend, frames=args.frames)
+        reader = FaceReader.load(args.reader) if args.reader else None
+        validation = validate(model, args.bundle, backend=args.backend, frames=args.frames, reader=reader)
         write_validation(args.bundle, validation)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"validate: error: {error}", file=sys.stderr)

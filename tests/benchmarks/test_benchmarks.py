@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +28,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_every_way_to_make_a_step_gives_the_same(checkpoint: Path) -> None:
+@pytest.mark.parametrize(("ways", "count"), [(constants.rows, 6), (constants.rows_without_guidance, 2)])
+def test_every_way_to_make_a_step_gives_the_same(
+    ways: Callable[[EmoModel], list[constants.Row]], count: int, checkpoint: Path
+) -> None:
     results = []
-    for row in constants.rows(EmoModel.load(checkpoint)):
+    for row in ways(EmoModel.load(checkpoint)):
 
         def call(arrays: Mapping[str, np.ndarray], graph: Graph = row.graph) -> np.ndarray:
             (output,) = graph.run({name: torch.tensor(array) for name, array in arrays.items()}).values()
             return output.numpy()
 
         results.append(row.step(call))
-    assert len(results) == 5
+    assert len(results) == count
     for result in results:
         np.testing.assert_allclose(result, results[-1], atol=1e-5)
 
@@ -47,7 +50,7 @@ def test_precisions_take_turns(
 ) -> None:
     monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
     monkeypatch.setattr(precisions, "results_file", lambda name: tmp_path / f"{name}.json")
-    command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--runs", "1"]
+    command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--turns", "1"]
     assert precisions.main(command) == 0
     rows = json.loads((tmp_path / "precisions-emo-test.json").read_text())["rows"]
     assert [row["row"] for row in rows] == command[:2]

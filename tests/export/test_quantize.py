@@ -86,10 +86,11 @@ def test_a_quantized_layer_is_off_by_its_rounding(precision: str, kind: str) -> 
     assert 0 < error < {"int8": 0.02, "fp8": 0.06}[precision]
 
 
-def test_int8_rounds_by_hand() -> None:
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_int8_rounds_by_hand(precision: str) -> None:
     layer = nn.Linear(2, 1, bias=False)
     layer.weight.data = torch.tensor([[1.0, -0.5]])
-    quantized = QuantizedLayer(layer, "int8", Ranges(127.0, torch.tensor([1.0]), None))
+    quantized = QuantizedLayer(layer, precision, Ranges(127.0, torch.tensor([1.0]), None))
     assert quantized.weight.tolist() == [[127], [-64]]
     out = quantized(torch.tensor([[1.4, 2.6], [500.0, 0.0]]))
     torch.testing.assert_close(out, torch.tensor([[1 - 3 * 64 / 127], [127.0]]))
@@ -130,6 +131,9 @@ def test_the_graph_has_pairs_around_every_layer(graph: str, tiny_int8: Path) -> 
             assert [user.op_type for user in users[product.output[0]]] == ["QuantizeLinear"]
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in layers.values())
     assert kinds == {"Conv": convolutions, "MatMul": len(layers) - convolutions}
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    zeros = [values[node.input[2]] for node in proto.graph.node if node.op_type == "QuantizeLinear"]
+    assert {(str(zero.dtype), int(zero)) for zero in zeros} == {("uint8", 128)}
     scales = {node.input[1] for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
     assert all((numpy_helper.to_array(t) > 0).all() for t in proto.graph.initializer if t.name in scales)
 
@@ -137,6 +141,12 @@ def test_the_graph_has_pairs_around_every_layer(graph: str, tiny_int8: Path) -> 
 def test_only_engines_for_gpus_halve_what_is_not_of_8_bits() -> None:
     assert Options("int8").dtype == Options("int8", "openvino").dtype == "float32"
     assert Options("int8", "tensorrt").dtype == Options("fp8", "tensorrt").dtype == "float16"
+
+
+def test_only_processors_take_unsigned_activations() -> None:
+    assert Options("int8").eight_bits == Options("int8", "openvino").eight_bits == "uint8"
+    assert Options("int8", "tensorrt").eight_bits == "int8"
+    assert Options("fp8", "tensorrt").eight_bits == "fp8"
 
 
 def test_largest_numbers() -> None:

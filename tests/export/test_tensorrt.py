@@ -11,7 +11,6 @@ from types import ModuleType
 
 import onnx
 import pytest
-from nvidia import load_tensorrt
 from onnx import TensorProto, helper
 
 from emo_rt import tensorrt_build
@@ -20,6 +19,7 @@ from emo_rt.errors import BundleError
 from emo_rt.tensorrt_build import build_engine, cached_engine
 from export import graphs
 from export.bundle import convert, load
+from export.nvidia import load_tensorrt
 from export.onnx_graph import OPSET, describe, export_part
 from export.plan import PARTS, STEPS, Options
 from export.quantize import calibrate, calibration_clips, quantize

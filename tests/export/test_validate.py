@@ -13,10 +13,23 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, Bundle
+from emo_rt.cascade import Cascade
 from emo_rt.errors import BundleError
 from export.onnx_graph import describe
-from export.validate import BARS, Bars, bundled_scene, failures, main, psnr, report, validate
+from export.validate import (
+    BARS,
+    MOUTH_CORRELATION,
+    Bars,
+    bundled_scene,
+    compare_videos,
+    failures,
+    main,
+    psnr,
+    report,
+    validate,
+)
 from training.model import EmoModel
+from training.reader import Reading
 
 TINY = Path(__file__).parents[2] / "models" / "emo-tiny"
 Change = Callable[[ModelProto], None]
@@ -97,11 +110,21 @@ def shift_values(name: str) -> Change:
     return change
 
 
-def drop_a_scale(proto: ModelProto) -> None:
-    """That of the first activation: from what was calibrated to one for values up to 1."""
-    first = next(node for node in proto.graph.node if node.op_type == "QuantizeLinear")
-    (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == first.input[1])
-    scale.CopyFrom(numpy_helper.from_array(np.array(1 / 127, np.float32), scale.name))
+def drop_a_scale(kind: str) -> Change:
+    """The scale of the first quantizer of activations, or of the first weight: from what it was to 1."""
+
+    def change(proto: ModelProto) -> None:
+        tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+        first = next(
+            node
+            for node in proto.graph.node
+            if node.op_type == {"activation": "QuantizeLinear", "weight": "DequantizeLinear"}[kind]
+            and (kind == "activation" or node.input[0] in tensors)
+        )
+        scale = tensors[first.input[1]]
+        scale.CopyFrom(numpy_helper.from_array(np.ones(list(scale.dims), np.float32), scale.name))
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -131,13 +154,16 @@ def test_a_fault_is_caught(
     assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), report(validation)
 
 
-def test_a_dropped_scale_is_caught(tiny_int8: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"), [("activation", "of a quantizer's range"), ("weight", "a weight is off by")]
+)
+def test_a_dropped_scale_is_caught(kind: str, words: str, tiny_int8: Path, tmp_path: Path) -> None:
     model = EmoModel.load(TINY)
     scene = bundled_scene(model.config, model.config.clip_frames)
     assert validate(model, tiny_int8, scene=scene)["failures"] == []
-    broken = altered(tiny_int8, tmp_path, "guided_backbone", drop_a_scale)
+    broken = altered(tiny_int8, tmp_path, "guided_backbone", drop_a_scale(kind))
     failed = validate(model, broken, scene=scene)["failures"]
-    assert any(failure.startswith("guided_backbone:") for failure in failed)
+    assert any(failure.startswith("guided_backbone:") and words in failure for failure in failed)
 
 
 def test_another_model_is_caught(model: EmoModel, fp32: Path, scene: object) -> None:
@@ -191,6 +217,27 @@ def test_what_is_below_a_bar_or_no_number_fails(cosine: float) -> None:
     assert failures(Bars(0.9, 40), {"backbone": good}, {"psnr": cosine}) == [
         f"video: {cosine:.1f} dB, at least 40 wanted"
     ]
+
+
+def test_a_mouth_that_moves_otherwise_is_caught(model: EmoModel, fp32: Path) -> None:
+    """A stand-in for a reader, which is a trained network."""
+
+    class Reader:
+        """Takes a picture's mean for the mouth."""
+
+        def read(self, frames: np.ndarray) -> Reading:
+            nothing = np.zeros(len(frames))
+            return Reading(frames.mean((1, 2, 3)), nothing, nothing, nothing, nothing, nothing)
+
+    cascade = Cascade.load(Bundle.load(fp32))
+    scene = bundled_scene(model.config, 2 * model.config.clip_frames)
+    same = compare_videos(model, cascade, scene, Reader())  # type: ignore[arg-type]
+    assert same["mouth_correlation"] > MOUTH_CORRELATION
+    assert failures(BARS["fp32"], {}, same) == []
+    (failure,) = failures(BARS["fp32"], {}, {**same, "mouth_correlation": 0.97})
+    assert failure == "mouth: correlation 0.970, at least 0.98 wanted"
+    (failure,) = failures(BARS["fp32"], {}, {**same, "mouth_correlation": float("nan")})
+    assert failure.startswith("mouth: correlation nan")
 
 
 def test_bars_are_those_of_the_project() -> None:

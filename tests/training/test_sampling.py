@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tiny_models import Inputs, emo_model, latents
 from torch import Tensor
 
 from emo_rt.schedule import ddim_coefficients
-from export.graphs import BackboneGraph
+from export.graphs import BackboneGraph, GuidedBackboneGraph, TimeEmbeddingGraph
 from export.manifest import noise_schedule
 from training.config import EmoConfig
 from training.model import EmoModel
@@ -32,9 +33,26 @@ def without_voice(inputs: Inputs) -> Inputs:
     return silent
 
 
-def step(model: EmoModel, noisy: Tensor, inputs: Inputs, scale: float, coefficients: tuple[float, float]) -> Tensor:
-    scalars = [torch.tensor([float(value)]) for value in (500, scale, *coefficients)]
-    return BackboneGraph(model)(noisy, *scalars, inputs.conditions(model))
+def both_voices(model: EmoModel, inputs: Inputs) -> dict[str, Tensor]:
+    """Conditions of no voice and of the voice, as the exported conditioning gives them; they share the rest."""
+    silent = without_voice(inputs).conditions(model)
+    return {
+        name: torch.cat([silent[name], tensor]) if name.startswith("audio_") else tensor
+        for name, tensor in inputs.conditions(model).items()
+    }
+
+
+def step(
+    model: EmoModel,
+    noisy: Tensor,
+    inputs: Inputs,
+    scale: float,
+    coefficients: Sequence[float],
+    timestep: float = 500.0,
+) -> Tensor:
+    scalars = [torch.tensor([float(value)]) for value in (scale, *coefficients)]
+    embedding = TimeEmbeddingGraph(model)(torch.tensor([float(timestep)]))
+    return GuidedBackboneGraph(model)(noisy, embedding, *scalars, both_voices(model, inputs))
 
 
 @pytest.mark.parametrize("changes", PREDICTIONS, ids=lambda changes: changes["prediction_type"])
@@ -43,10 +61,8 @@ def test_the_exported_steps_sample_what_diffusers_samples(changes: dict[str, Any
     inputs, noisy, steps = Inputs(model.config), latents(model.config, model.config.clip_frames), 7
     voiced, unvoiced = inputs.conditions(model), without_voice(inputs).conditions(model)
     expected = EmoPipeline(model).denoise(noisy[None], voiced, unvoiced, steps, guidance_scale=2.5)[0]
-    graph = BackboneGraph(model)
     for timestep, *coefficients in ddim_coefficients(noise_schedule(model.config), steps):
-        scalars = [torch.tensor([float(value)]) for value in (timestep, 2.5, *coefficients)]
-        noisy = graph(noisy, *scalars, voiced)
+        noisy = step(model, noisy, inputs, 2.5, coefficients, timestep)
     torch.testing.assert_close(noisy, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -67,12 +83,21 @@ def test_the_step_keeps_its_arithmetic_apart_from_the_prediction(model: EmoModel
     torch.testing.assert_close(step(model, noisy, inputs, 2.0, (0.75, -0.5)), 0.75 * noisy - 0.5 * prediction)
 
 
+def test_without_guidance_only_the_voice_counts(model: EmoModel) -> None:
+    inputs, noisy = Inputs(model.config), latents(model.config, model.config.clip_frames)
+    timestep = torch.tensor([500.0])
+    expected = model.backbone(noisy[None], timestep, inputs.conditions(model))[0]
+    one, zero = torch.ones(1), torch.zeros(1)
+    embedding = TimeEmbeddingGraph(model)(timestep)
+    actual = BackboneGraph(model)(noisy, embedding, zero, one, both_voices(model, inputs))
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_only_the_voice_is_guided(model: EmoModel) -> None:
-    inputs, graph = Inputs(model.config), BackboneGraph(model)
-    conditions = inputs.conditions(model)
-    silent = graph.without_voice(conditions)
-    changed = {name for name in conditions if not torch.equal(conditions[name], silent[name])}
-    assert changed == {name for name in conditions if name.startswith("audio_")}
+    inputs = Inputs(model.config)
+    voiced, silent = inputs.conditions(model), without_voice(inputs).conditions(model)
+    changed = {name for name in voiced if not torch.equal(voiced[name], silent[name])}
+    assert changed == {name for name in voiced if name.startswith("audio_")}
 
 
 @pytest.mark.parametrize("changes", PREDICTIONS, ids=lambda changes: changes["prediction_type"])

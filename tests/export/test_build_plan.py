@@ -168,17 +168,25 @@ def test_what_a_backend_does_not_run_is_refused(options: dict[str, Any], message
         Options(**options)
 
 
-def test_the_code_that_is_watched_is_all_that_makes_a_model() -> None:
-    """What ``training.model`` and ``training.schedule`` import, directly or not."""
-    room = Path(plan.__file__).parents[1] / "training"
+def test_the_code_that_is_watched_is_all_that_makes_a_graph() -> None:
+    """What ``export.bundle``, ``training.model`` and ``training.schedule`` import, directly or not."""
+    root = Path(plan.__file__).parents[1]
 
-    def imported(name: str) -> Iterator[str]:
+    def imported(room: str, name: str) -> Iterator[str]:
         yield name
-        for node in ast.walk(ast.parse((room / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("training."):
-                yield from imported(str(node.module).removeprefix("training."))
+        for node in ast.walk(ast.parse((root / room / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+                for module in modules:
+                    if (
+                        module.startswith(f"{room}.")
+                        and (root / room / f"{module.removeprefix(f'{room}.')}.py").exists()
+                    ):
+                        yield from imported(room, module.removeprefix(f"{room}."))
 
-    assert set(plan._MODEL_CODE) == {*imported("model"), *imported("schedule")}
+    assert set(plan._MODEL_CODE) == {*imported("training", "model"), *imported("training", "schedule")}
+    # These say what is built, describe it or compare it.
+    assert {*plan._EXPORT_CODE, "plan", "manifest", "validate", "check_quantizers"} == {*imported("export", "bundle")}
 
 
 def test_sources_need_no_pytorch() -> None:
