@@ -108,7 +108,7 @@ def _peak_gib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
-def in_a_process(function: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+def in_a_process(function: Callable[..., Any], *arguments: object) -> Any:
     """The result of a function that is called in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     path = args.out or results_file(f"paper-size-{args.model}")
     result = json.loads(path.read_text()) if path.exists() else {"machine": machine()}
-    checkpoint(args.model)  # is made here, once
+    in_a_process(checkpoint, args.model)  # made once
 
     def keep() -> None:
         path.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """How well a checkpoint lets people talk whom it has never met, in voices and sentences that it has never heard.
 
-``python -m training.evaluate --model runs/speed --reader runs/reader --data data/held-out --out out/evaluation``
+``python -m training.evaluate --model runs/speed --data data/held-out --out out/evaluation``
 generates videos with the reference pipeline, reads the faces in them and compares them with the truth. It prints a
 table of the bars, each beside its control: lip sync, for one, is what is above the same comparison with other
 sentences. Videos are kept in ``OUT/videos``: the same command goes on where it stopped.
@@ -27,7 +27,7 @@ from training.corpus import FRAMES_PER_SECOND, Clip
 from training.experiments import endurance, region_response, speed_response
 from training.generator import Generator
 from training.model import EmoModel
-from training.reader import FaceReader, known_accuracy
+from training.reader import BUNDLED, FaceReader, known_accuracy
 from training.sheets import write_contact_sheet, write_strip
 from training.sync import Gallery, generate, report
 from training.sync_signal import check_clips, sync_signal
@@ -84,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, required=True, metavar="DIR", help="checkpoint of `python -m training.train`"
     )
     parser.add_argument(
-        "--reader", type=Path, metavar="DIR", help="of `python -m training.train_reader`; --quick may do without"
+        "--reader",
+        type=Path,
+        default=BUNDLED,
+        metavar="DIR",
+        help="of `python -m training.train_reader` (default: models/face-reader)",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of people who were held out")
     parser.add_argument("--family-data", type=Path, metavar="DIR", help="clips with another synthesizer's voices")
@@ -113,8 +117,6 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
-    if not args.reader and not args.quick:
-        parser.error("--reader is required without --quick")
     if args.videos < 1 or args.seconds <= 0 or args.steps < 1:
         parser.error("--videos, --seconds and --steps must be above 0")
     if min(args.family_videos, args.speed_videos, args.region_videos, args.long_videos) < 0:
@@ -128,11 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         model = EmoModel.load(args.model).to(args.device)
-        reader = FaceReader.load(args.reader).to(args.device) if args.reader else None
+        reader = FaceReader.load(args.reader).to(args.device)
         result: dict[str, Any] = {"model": str(args.model), "data": str(args.data), "seed": args.seed}
-        if args.reader:
-            result["reader_accuracy"] = known_accuracy(args.reader)
-        if args.quick or reader is None:
+        result["reader_accuracy"] = known_accuracy(args.reader)
+        if args.quick:
             path = args.out / "quick.json"
             result |= sync_signal(model, load_clips(args.data), reader, windows=args.windows, seed=args.seed)
         else:

@@ -23,6 +23,8 @@ from torch.nn import functional
 
 from training.vae import to_float
 
+#: The bundled one: it knows the generated speakers.
+BUNDLED = Path(__file__).parents[1] / "models" / "face-reader"
 RESOLUTION = 128  # pixels a side of what the network sees
 STRIDE = 4  # pixels per cell of the attention maps, on each side
 ROTATION_UNIT = 20.0  # degrees

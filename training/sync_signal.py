@@ -31,7 +31,7 @@ _MOUTH_MARGIN = 0.15  # of the mouth box, on each side: as in training
 def sync_signal(
     model: EmoModel,
     clips: Mapping[str, Clip],
-    reader: FaceReader | None = None,
+    reader: FaceReader,
     *,
     windows: int = 48,
     timesteps: Sequence[int] = TIMESTEPS,
@@ -71,14 +71,13 @@ def sync_signal(
         predictions, loss = _denoised_once(model, part, noised_to[begin : begin + batch_size], seed, begin)
         losses.append(loss)
         labels += [clip.mouth_opening[first : first + config.clip_frames] for clip, _, first in part]
-        if reader:
-            pictures = decoded(model, predictions.flatten(0, 2))
-            openings = reader.read(pictures).mouth_opening
-            readings.append(openings.reshape(len(_VOICES), len(part), config.clip_frames))
+        openings = reader.read(decoded(model, predictions.flatten(0, 2))).mouth_opening
+        readings.append(openings.reshape(len(_VOICES), len(part), config.clip_frames))
     loss = np.concatenate(losses, 1)  # [voices, windows]
     gains = loss[1] - loss[0]
     steps = np.array(noised_to)
-    result: dict[str, Any] = {
+    read = np.concatenate(readings, 1)  # [voices, windows, f]
+    return {
         "windows": windows,
         "mouth_loss": {voice: float(value) for voice, value in zip(_VOICES, loss.mean(1), strict=True)},
         "relative_gain": float(gains.mean() / loss[1].mean()),
@@ -90,14 +89,11 @@ def sync_signal(
             for step in timesteps
             if (steps == step).any()
         },
-    }
-    if reader:
-        read = np.concatenate(readings, 1)  # [voices, windows, f]
-        result["opening_correlation"] = {
+        "opening_correlation": {
             voice: float(np.mean([correlation(*pair) for pair in zip(curves, labels, strict=True)]))
             for voice, curves in zip(_VOICES, read, strict=True)
-        }
-    return result
+        },
+    }
 
 
 def _denoised_once(

@@ -298,7 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
             reader = train(args.data, **recipe)
             recipe["seconds"] = round(time.monotonic() - started)
             reader.save(args.out)
-            report = {"resolution": RESOLUTION, "data": str(args.data), "training": recipe}
+            report = {"resolution": RESOLUTION, "data": args.data.name, "training": recipe}
         else:
             reader = FaceReader.load(args.out)
             report = json.loads(report_path.read_text()) if report_path.is_file() else {"resolution": RESOLUTION}
@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if test_clips:
         report["test"] = {
-            "data": str(args.test),
+            "data": args.test.name,
             "renders": reader_accuracy(reader, test_clips),
             "blurred_to_half": reader_accuracy(reader, test_clips, blur=2.0),
         }

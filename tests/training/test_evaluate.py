@@ -190,12 +190,13 @@ def test_a_video_is_kept_until_anything_that_it_follows_from_changes(
     assert len(list(tmp_path.iterdir())) == 7
 
 
-def test_the_quick_signal_needs_no_reader(directory: Path, tmp_path: Path) -> None:
+def test_the_quick_signal_takes_the_bundled_reader(directory: Path, tmp_path: Path) -> None:
     places = [f"--model={directory / 'model'}", f"--data={directory / 'clips'}", f"--out={tmp_path}"]
     assert main([*places, "--quick", "--windows=5"]) == 0
     result = json.loads((tmp_path / "quick.json").read_text())
     assert set(result["mouth_loss"]) == {"right", "wrong", "none"}
-    assert "opening_correlation" not in result
+    assert set(result["opening_correlation"]) == {"right", "wrong", "none"}
+    assert result["reader_accuracy"]["opening_correlation"] > 0.99
     assert not (tmp_path / "evaluation.json").exists()
 
 
@@ -337,12 +338,12 @@ def test_a_model_that_cannot_hear_has_no_sync_signal(
     assert set(result["opening_correlation"]) == {"right", "wrong", "none"}
 
 
-def test_a_model_that_hears_changes_the_losses(model: EmoModel, clips: dict[str, Clip]) -> None:
+def test_a_model_that_hears_changes_the_losses(model: EmoModel, reader: FaceReader, clips: dict[str, Clip]) -> None:
     before = model.backbone.audio_embedding.weight.detach().clone()
     try:
         torch.manual_seed(0)
         torch.nn.init.normal_(model.backbone.audio_embedding.weight)
-        losses = sync_signal(model, clips, windows=3)["mouth_loss"]
+        losses = sync_signal(model, clips, reader, windows=3)["mouth_loss"]
     finally:
         model.backbone.audio_embedding.weight.data.copy_(before)
     assert len({round(value, 6) for value in losses.values()}) == 3
@@ -352,7 +353,7 @@ def test_a_model_that_hears_changes_the_losses(model: EmoModel, clips: dict[str,
 def test_clips_of_another_resolution_are_a_clear_error(quick: bool, model: EmoModel, reader: FaceReader) -> None:
     clips = {"large": make_clip(4, seconds=0.4, resolution=40)}
     call = (
-        (lambda: sync_signal(model, clips))
+        (lambda: sync_signal(model, clips, reader))
         if quick
         else (lambda: generate(Generator(model), reader, clips, FRAMES, speed=0.5))
     )
@@ -368,7 +369,7 @@ def test_too_short_or_too_few_clips_are_a_clear_error(
     with pytest.raises(ValueError, match="two clips or more"):
         report([perfect("4", clips["4"])], model, reader, {"4": clips["4"]}, GALLERY)
     with pytest.raises(ValueError, match="second clip"):
-        sync_signal(model, {"4": clips["4"]})
+        sync_signal(model, {"4": clips["4"]}, reader)
 
 
 def test_the_command_line_names_what_is_missing(
