@@ -114,7 +114,9 @@ class Row:
 def rows(model: EmoModel) -> list[Row]:
     """All ways to make a step with guidance, from the most naive one to the exported one."""
     config, made = model.config, graphs(model)
-    step = made["guided_backbone"].inputs
+    # All rows know the same portrait, motion frames and voice.
+    known = {**made["conditioning"].run(), **made["reference_net"].run()}
+    step = {**made["guided_backbone"].inputs, **known}
     timestep = made["time_embedding"].inputs["timestep"]
     latents = step["latents"]
     faces, voice = made["reference_net"].inputs, made["conditioning"].inputs

@@ -58,7 +58,8 @@ def build(
             started = time.perf_counter()
             if part == STEPS:
                 quantize(model, options.eight_bits, ranges)
-            held = export_part({name: made[name] for name in part}, partial)
+            tensors = {id(tensor) for tensor in export_part({name: made[name] for name in part}, partial)}
+            held = {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in tensors}
             if part == STEPS and ranges:  # these follow from the whole model
                 held = set(sources.weights)
             for name in part:

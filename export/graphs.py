@@ -184,12 +184,19 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
     """All graphs of a model, with random example inputs of the right shapes.
 
     Conditions have the model's own dtype, or float32 for bfloat16; latents and what comes from outside stay float32.
+    What one graph hands to another is random, too: computing it takes minutes at the paper's size.
     """
     config = model.config
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
+
+    def like_outputs(module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        without_values = [{name: tensor.to("meta") for name, tensor in part.items()} for part in (state, inputs)]
+        outputs = torch.func.functional_call(module, without_values[0], (), without_values[1])
+        return {name: normal(*tensor.shape).to(tensor.dtype) for name, tensor in outputs.items()}
 
     frame = (config.latent_channels, config.latent_size, config.latent_size)
     pixels = torch.randint(256, (1, config.resolution, config.resolution, 3), generator=generator, dtype=torch.uint8)
@@ -201,7 +208,7 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
     }
     faces = {"reference_latents": normal(1, *frame), "motion_latents": normal(config.motion_frames, *frame)}
     conditioning, reference_net = ConditioningGraph(model), ReferenceNetGraph(model)
-    voice_conditions, face_conditions = conditioning(**voice), reference_net(**faces)
+    voice_conditions, face_conditions = like_outputs(conditioning, voice), like_outputs(reference_net, faces)
     time_embedding, timestep = TimeEmbeddingGraph(model), {"timestep": torch.tensor([500.0])}
     step = {
         "latents": normal(config.clip_frames, *frame),

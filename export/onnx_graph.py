@@ -22,23 +22,23 @@ for _library in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no
     logging.getLogger(_library).setLevel(logging.ERROR)
 
 
-def export_part(part: Mapping[str, Graph], directory: Path) -> set[str]:
+def export_part(part: Mapping[str, Graph], directory: Path) -> list[torch.Tensor]:
     """Write the graphs of one part as ``name.onnx`` with static shapes; several have their weights in common.
 
     Returns:
-        names, within the modules, of the weights that the graphs hold.
+        the modules' weights that the graphs hold.
     """
-    held: set[str] = set()
+    held: list[torch.Tensor] = []
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         exported = [Path(scratch) / f"{name}.onnx" for name in part]
         for path, graph in zip(exported, part.values(), strict=True):
-            held |= _export(graph, path)
+            held += _export(graph, path)
         store(exported, [directory / path.name for path in exported])
     return held
 
 
-def _export(graph: Graph, path: Path) -> set[str]:
-    weights = sum(tensor.nbytes for tensor in graph.module.state_dict().values())
+def _export(graph: Graph, path: Path) -> list[torch.Tensor]:
+    weights = graph.module.state_dict(keep_vars=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -50,7 +50,7 @@ def _export(graph: Graph, path: Path) -> set[str]:
             input_names=graph.input_names,
             output_names=graph.outputs,
             custom_translation_table=ONNX_OPERATORS,
-            external_data=weights > LARGEST_FILE,
+            external_data=sum(tensor.nbytes for tensor in weights.values()) > LARGEST_FILE,
             verbose=False,
         )
     assert program is not None
@@ -58,12 +58,12 @@ def _export(graph: Graph, path: Path) -> set[str]:
     exported = program.exported_program
     used = {node.name for node in exported.graph.nodes if node.op == "placeholder" and node.users}
     signature = exported.graph_signature
-    return {
-        target
+    return [
+        weights[target]
         for placeholders in (signature.inputs_to_parameters, signature.inputs_to_buffers)
         for placeholder, target in placeholders.items()
-        if placeholder in used
-    }
+        if placeholder in used and target in weights
+    ]
 
 
 def describe(path: Path) -> ManifestGraph:

@@ -22,7 +22,7 @@ from export import bundle as bundle_module
 from export.bundle import build, recover
 from export.manifest import noise_schedule, runtime_config
 from export.onnx_graph import OPSET
-from export.plan import Options, outdated, read_sources
+from export.plan import Options, outdated, read_record, read_sources
 from export.storage import store
 from training.model import EmoModel
 
@@ -131,6 +131,14 @@ def test_a_build_with_nothing_to_do_does_not_load_pytorch(desk: Desk) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("up to date") == len(GRAPH_NAMES)
     assert desk.files() == before
+
+
+def test_every_weight_is_held_by_a_graph(checkpoint: Path, fp32: Path) -> None:
+    """Else nobody would notice that it changed. One is for the audio encoder's own pretraining alone."""
+    held = [set(graph["weights"]) for graph in read_record(fp32)["graphs"].values()]
+    assert all(held)
+    sources = read_sources(checkpoint, Options())
+    assert sources.weights.keys() - set().union(*held) == {"audio_encoder.wav2vec2.masked_spec_embed"}
 
 
 def test_one_changed_weight_renews_one_graph(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
