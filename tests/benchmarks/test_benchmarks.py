@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import constants, gpu, precisions
+from benchmarks import constants, gpu, paper_size, precisions
+from emo_rt.bundle import GRAPH_NAMES
 from export.graphs import Graph
 from training.config import EmoConfig
 from training.model import EmoModel
@@ -55,7 +57,7 @@ def test_precisions_take_turns(
     rows = json.loads((tmp_path / "precisions-emo-test.json").read_text())["rows"]
     assert [row["row"] for row in rows] == command[:2]
     assert all(row["milliseconds"] > 0 and row["psnr"] >= 60 for row in rows)
-    assert precisions.main(["onnxruntime:fp64"]) == 2
+    assert precisions.main(["onnxruntime:fp64", "--model", str(checkpoint)]) == 2
     assert "fp64" in capsys.readouterr().err
 
 
@@ -78,3 +80,27 @@ def test_the_command_for_gpus_on_a_processor(
     assert gpu.main([*command, *rows]) == 0
     assert out.read_text() == before
     assert gpu.main(["--models", "emo-test", "--device", "cpu", "--steps", "2", "4", "--out", str(out)]) == 2
+
+
+def test_what_is_done_at_the_papers_size_at_the_test_size(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but NVIDIA's builder, which takes every graph in the tests of the export."""
+    monkeypatch.setattr(paper_size, "WORK", tmp_path / "work")
+    monkeypatch.setattr(paper_size, "PRECISIONS", ("fp16",))
+    monkeypatch.setattr(paper_size, "checkpoint", lambda _: checkpoint)
+    monkeypatch.setattr(paper_size, "in_a_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(paper_size, "load_tensorrt", lambda _: SimpleNamespace(__version__="11"))
+    monkeypatch.setattr(paper_size, "build_engine", lambda path, *_: path.read_bytes())
+    out = tmp_path / "small.json"
+    command = ["--model", "emo-test", "--out", str(out)]
+    assert paper_size.main(command) == 0
+    assert "step  guided_backbone: max error" in capsys.readouterr().out
+    result = json.loads(out.read_text())
+    assert all(row["max_error"] < 1e-5 for row in result["step"]["graphs"].values())
+    assert set(result["fp16"]["graphs"]) == set(GRAPH_NAMES)
+    assert list((tmp_path / "work").iterdir()) == []
+    for name in ("export", "engine", "compare_step"):
+        monkeypatch.setattr(paper_size, name, lambda *_: 1 / 0)
+    assert paper_size.main(command) == 0
+    assert json.loads(out.read_text()) == result
