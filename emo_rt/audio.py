@@ -57,16 +57,16 @@ def window(waveform: np.ndarray, start: int, stop: int) -> np.ndarray:
     return result
 
 
-def clip_audio(voice: Iterable[np.ndarray], config: RuntimeConfig) -> Iterator[ClipAudio]:
+def clip_audio(voice: Iterable[np.ndarray], config: RuntimeConfig, first_clip: int = 0) -> Iterator[ClipAudio]:
     """Cuts a streamed voice, float32 chunks (samples,) of any length, into clips; keeps one window in memory.
 
-    A voice without any sample gives one clip of one frame of silence.
+    A voice without any sample gives one clip of one frame of silence. Clips before `first_clip` are left out.
     """
     chunks = iter(voice)
     buffer = np.zeros(0, dtype=np.float32)
     origin = 0  # absolute position of buffer[0]
     ended = False
-    index = 0
+    index = first_clip
     while True:
         first_frame = index * config.clip_frames
         start, stop = clip_window(
@@ -84,8 +84,11 @@ def clip_audio(voice: Iterable[np.ndarray], config: RuntimeConfig) -> Iterator[C
             if chunk is None:
                 ended = True
             else:
-                parts.append(chunk)
                 received += len(chunk)
+                if received > start:
+                    parts.append(chunk)
+                else:  # of a clip that is left out
+                    origin = received
         buffer = np.concatenate(parts)
         frames = min(frame_count(received, config.samples_per_frame) - first_frame, config.clip_frames)
         if frames < 1:

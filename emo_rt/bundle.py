@@ -287,6 +287,11 @@ class Bundle:
         return self.manifest.config
 
     @property
+    def digest(self) -> str:
+        """sha256 of what the manifest says, the graphs' own included: bundles with the same one are the same."""
+        return hashlib.sha256(json.dumps(self.manifest.to_json(), sort_keys=True).encode()).hexdigest()
+
+    @property
     def noise_schedule(self) -> NoiseSchedule:
         return self.manifest.noise_schedule
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +16,27 @@ from emo_rt.engine import Engine, Tensor, to_numpy
 from emo_rt.engines import load_engine
 from emo_rt.errors import InputError
 from emo_rt.face import Box, face_region
-from emo_rt.plan import clip_noise
+from emo_rt.plan import Clip, Sampling, clip_noise
 from emo_rt.schedule import ddim_coefficients
 
 #: Graphs of a denoising step: without guidance, and with.
 BACKBONES = ("backbone", "guided_backbone")
+
+
+@dataclass(frozen=True)
+class DenoisedClip:
+    """A clip before it is decoded.
+
+    Attributes:
+        latents: (f, c, s, s), also of frames that are not kept.
+        motion_latents: that the next clip goes on from, (n, c, s, s).
+        started: when its denoising did, on `time.perf_counter`'s clock.
+    """
+
+    clip: Clip
+    latents: Tensor
+    motion_latents: np.ndarray
+    started: float
 
 
 class Cascade:
@@ -60,10 +78,34 @@ class Cascade:
         seed: int = 0,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        guided_steps: int | None = None,
         speed: float | None = None,
         max_frames: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields the video clip by clip, at constant memory: RGB uint8 (k, R, R, 3), k = f but for the last clip.
+        """Yields the video clip by clip: RGB uint8 (k, R, R, 3), k = f but for the last clip.
+
+        Args:
+            steps, guidance_scale, guided_steps: see `Sampling`; None for the bundle's own.
+
+        For the others, and what is raised, see `denoise`.
+        """
+        sampling = Sampling.of(self.config, steps, guidance_scale, guided_steps)
+        for clip in self.denoise(portrait, face_box, voice, sampling, seed=seed, speed=speed, max_frames=max_frames):
+            yield self.decode(clip)
+
+    def denoise(
+        self,
+        portrait: np.ndarray,
+        face_box: Box,
+        voice: Iterable[np.ndarray],
+        sampling: Sampling | Callable[[], Sampling],
+        *,
+        seed: int = 0,
+        speed: float | None = None,
+        max_frames: int | None = None,
+        after: tuple[int, np.ndarray] | None = None,
+    ) -> Iterator[DenoisedClip]:
+        """Yields the video's latents clip by clip, each as soon as the voice it hears is there, at constant memory.
 
         A clip depends on the voice near it and on the clips before it, never on how many follow.
 
@@ -71,60 +113,68 @@ class Cascade:
             portrait: RGB uint8 (R, R, 3).
             face_box: the face in the portrait's pixels.
             voice: mono float32 chunks (samples,) of any length at the bundle's sample rate.
+            sampling: how clips are denoised, or what says it before each one.
             seed: 0 .. 2**64 - 1.
-            steps: DDIM steps per clip; None for the bundle's own, as for the next two.
-            guidance_scale: of classifier-free guidance; 1 is none.
-            speed: of the head, degrees per frame.
+            speed: of the head, degrees per frame; None for the bundle's own.
             max_frames: stop after that many.
+            after: the number of clips that are there already, and the last one's `motion_latents`, to go on from.
 
         Raises:
             InputError: for a value out of its range, or from reading the voice.
         """
         config = self.config
-        guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
         speed = config.speed if speed is None else speed
-        for name, value in (("guidance scale", guidance_scale), ("speed", speed)):
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}: choose a number from 0 up")
+        if not (math.isfinite(speed) and speed >= 0):
+            raise InputError(f"speed is {speed}: choose a number from 0 up")
         if max_frames is not None and max_frames < 1:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
-        coefficients = ddim_coefficients(self.noise_schedule, config.steps if steps is None else steps)
         latents_shape = (config.clip_frames, config.latent_channels, config.latent_size, config.latent_size)
-
+        first_clip, motion_latents = after or (0, np.zeros((config.motion_frames, *latents_shape[1:]), np.float32))
         reference_latents = self.engine("vae_encoder").run({"image": portrait[None]})["latents"]
-        motion_latents = np.zeros((config.motion_frames, *latents_shape[1:]), np.float32)
         once: dict[str, Tensor] = {
             "head_speed": np.full(config.feature_frames, speed, np.float32),
             "face_region": face_region(face_box, config.resolution, config.face_region_margin),
-            "guidance_scale": _scalar(guidance_scale),
         }
-        schedule: list[dict[str, Tensor]] = [
-            {
-                **self.engine("time_embedding").run({"timestep": _scalar(timestep)}),
-                "latents_coefficient": _scalar(latents_coefficient),
-                "prediction_coefficient": _scalar(prediction_coefficient),
-            }
-            for timestep, latents_coefficient, prediction_coefficient in coefficients
-        ]
-        denoise = self.engine(BACKBONES[guidance_scale != 1])
-        for piece in clip_audio(voice, config):
+        schedule = functools.cache(self._schedule)
+        for piece in clip_audio(voice, config, first_clip):
+            started = time.perf_counter()
             clip = piece.clip
-            frames = clip.frames if max_frames is None else min(clip.frames, max_frames - clip.first_frame)
-            if frames < 1:
+            if max_frames is not None:
+                clip = replace(clip, frames=min(clip.frames, max_frames - clip.first_frame))
+            if clip.frames < 1:
                 return
             features = self.engine("audio_encoder").run({"waveform": piece.waveform[None]})
             conditions = {
-                **once,
                 **self.engine("conditioning").run({**once, **features}),
                 **self.engine("reference_net").run(
                     {"reference_latents": reference_latents, "motion_latents": motion_latents}
                 ),
             }
             latents: Tensor = clip_noise(seed, clip.index, latents_shape)
-            for step in schedule:
-                latents = denoise.run({**conditions, **step, "latents": latents})["next_latents"]
+            for graph, step in schedule(sampling() if callable(sampling) else sampling):
+                latents = self.engine(graph).run({**conditions, **step, "latents": latents})["next_latents"]
             motion_latents = to_numpy(latents)[-config.motion_frames :]
-            yield to_numpy(self.engine("vae_decoder").run({"latents": latents})["frames"])[:frames]
+            yield DenoisedClip(clip, latents, motion_latents, started)
+
+    def decode(self, clip: DenoisedClip) -> np.ndarray:
+        """A clip's frames: RGB uint8 (k, R, R, 3)."""
+        return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]
+
+    def _schedule(self, sampling: Sampling) -> list[tuple[str, dict[str, Tensor]]]:
+        """The graph of each step, and what it takes beside the latents and the conditions."""
+        coefficients = ddim_coefficients(self.noise_schedule, sampling.steps)
+        return [
+            (
+                BACKBONES[step < sampling.guided_steps],
+                {
+                    **self.engine("time_embedding").run({"timestep": _scalar(timestep)}),
+                    "guidance_scale": _scalar(sampling.guidance_scale),
+                    "latents_coefficient": _scalar(latents_coefficient),
+                    "prediction_coefficient": _scalar(prediction_coefficient),
+                },
+            )
+            for step, (timestep, latents_coefficient, prediction_coefficient) in enumerate(coefficients)
+        ]
 
 
 def _scalar(value: float) -> np.ndarray:

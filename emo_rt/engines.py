@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from emo_rt.bundle import Bundle, Graph
 from emo_rt.engine import Engine
 from emo_rt.errors import InputError
 
-#: Where each backend's engine is, what it needs, and how one gets that.
+
+class Backend(NamedTuple):
+    """Where an engine is, what it needs, and how one gets that."""
+
+    module: str
+    engine: str
+    packages: tuple[str, ...]
+    cure: str
+
+
 BACKENDS = {
-    "onnxruntime": ("emo_rt.onnxruntime_engine", "OnnxRuntimeEngine", ("onnxruntime",), "pip install onnxruntime"),
-    "openvino": ("emo_rt.openvino_engine", "OpenVinoEngine", ("openvino",), "pip install openvino"),
-    "tensorrt": (
+    "onnxruntime": Backend(
+        "emo_rt.onnxruntime_engine", "OnnxRuntimeEngine", ("onnxruntime",), "pip install onnxruntime"
+    ),
+    "openvino": Backend("emo_rt.openvino_engine", "OpenVinoEngine", ("openvino",), "pip install openvino"),
+    "openvino-bf16": Backend("emo_rt.openvino_engine", "OpenVinoBf16Engine", ("openvino",), "pip install openvino"),
+    "tensorrt": Backend(
         "emo_rt.tensorrt_engine",
         "TensorRtEngine",
         ("cuda",),
@@ -28,16 +42,27 @@ def check_backend(backend: str) -> None:
     """Raises InputError if there is no such backend, or what it needs is not installed."""
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown; choose {', '.join(BACKENDS)}")
-    packages, cure = BACKENDS[backend][2:]
-    if any(importlib.util.find_spec(package) is None for package in packages):
-        raise InputError(f"backend {backend} is not installed: {cure}")
+    if any(importlib.util.find_spec(package) is None for package in BACKENDS[backend].packages):
+        raise InputError(f"backend {backend} is not installed: {BACKENDS[backend].cure}")
 
 
 def check_runs_here(backend: str) -> None:
     """Raises InputError if a backend is not installed, or this machine lacks what it runs on."""
     check_backend(backend)
     if backend == "tensorrt":
-        importlib.import_module(BACKENDS[backend][0]).gpu()
+        importlib.import_module(BACKENDS[backend].module).gpu()
+    elif backend == "openvino-bf16":
+        importlib.import_module(BACKENDS[backend].module).check_bfloat16()
+
+
+def runs_here() -> list[str]:
+    """The backends that are installed and find on this machine what they run on."""
+    found = []
+    for backend in BACKENDS:
+        with contextlib.suppress(InputError):
+            check_runs_here(backend)
+            found.append(backend)
+    return found
 
 
 def engine_class(backend: str) -> Callable[[str, Path, Graph, int | None], Engine]:
@@ -47,8 +72,8 @@ def engine_class(backend: str) -> Callable[[str, Path, Graph, int | None], Engin
         InputError: if there is no such backend, or it is not installed.
     """
     check_backend(backend)
-    module, name = BACKENDS[backend][:2]
-    found: Callable[[str, Path, Graph, int | None], Engine] = getattr(importlib.import_module(module), name)
+    module = importlib.import_module(BACKENDS[backend].module)
+    found: Callable[[str, Path, Graph, int | None], Engine] = getattr(module, BACKENDS[backend].engine)
     return found
 
 

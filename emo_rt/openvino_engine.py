@@ -11,11 +11,17 @@ import openvino
 
 from emo_rt.bundle import CURE, Graph
 from emo_rt.engine import Tensor, check_shape, find, first_line, to_numpy
-from emo_rt.errors import BundleError
+from emo_rt.errors import BundleError, InputError
 
 #: OpenVINO 2026.4 gives the thread that calls it a signal stack and frees that later: a Ctrl-C would then crash.
 #: Only the main thread takes signals, so that any other may call it.
 _CALLER = ThreadPoolExecutor(1, "openvino")
+
+
+def check_bfloat16() -> None:
+    """Raises InputError if this processor has no instructions for bfloat16."""
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError("backend openvino-bf16 needs a processor with bfloat16 (AVX-512 BF16 or AMX): use openvino")
 
 
 class OpenVinoEngine:
@@ -31,10 +37,12 @@ class OpenVinoEngine:
         BundleError: if the file cannot be loaded or is not what the manifest says.
     """
 
+    #: What float32 is computed in. By itself OpenVINO takes bfloat16 where the processor can.
+    PRECISION = "f32"
+
     def __init__(self, name: str, path: Path, graph: Graph, threads: int | None = None) -> None:
         self.name, self.inputs, self.outputs = name, graph.inputs, graph.outputs
-        # By itself OpenVINO computes float32 graphs in bfloat16 where the processor can.
-        settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.PRECISION}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -63,6 +71,12 @@ class OpenVinoEngine:
     def _infer(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
         results = self._request.infer(arrays, share_inputs=True)
         return {spec.name: np.array(results[spec.name]) for spec in self.outputs}
+
+
+class OpenVinoBf16Engine(OpenVinoEngine):
+    """The same, where all that is float32 in the graph is computed in bfloat16."""
+
+    PRECISION = "bf16"
 
 
 def _compile(path: Path, settings: dict[str, object]) -> openvino.CompiledModel:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "benchmarks": {"emo_rt", "training", "export"},
 }
 #: All that the runtime may need from others: never PyTorch.
-RUNTIME_PACKAGES = {"numpy", "onnxruntime", "av", "PIL", "cv2", "tqdm"}
+RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "platformdirs", "tqdm"}
 #: What only a backend of its own may need: one file each, which is imported when it is asked for.
 BACKEND_PACKAGES = {"openvino_engine": {"openvino"}, "tensorrt_engine": {"cuda"}}
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
-from samples import drawn_face, read_video, tones, write_sound
+from samples import drawn_face, tones, write_sound
 
-from emo_rt.errors import InputError
-from emo_rt.media import AudioStream, VideoWriter, read_image, read_voice
+from emo_rt.media import AudioStream, read_image, read_voice
 
 
 def test_a_picture_is_read_as_it_is(tmp_path: Path) -> None:
@@ -111,86 +108,3 @@ def test_sound_is_read_in_chunks_and_again(tmp_path: Path) -> None:
     assert max(len(chunk) for chunk in chunks) <= 16000
     assert stream.voice_samples() == 64000
     np.testing.assert_allclose(np.concatenate(chunks), tones(4.0)[0], atol=1e-4)
-
-
-def write_test_video(path: Path, frames: np.ndarray, sound: np.ndarray, rate: int = 16000) -> None:
-    with VideoWriter(path, frames.shape[2], frames.shape[1], 25, rate, sound.shape[0]) as writer:
-        half = sound.shape[1] // 2
-        writer.write_sound(sound[:, :half])
-        writer.write_frames(frames[: len(frames) // 2])
-        writer.write_sound(sound[:, half:])
-        writer.write_frames(frames[len(frames) // 2 :])
-
-
-def colours(count: int, side: int = 32) -> np.ndarray:
-    """Frames of smoothly changing plain colour: uint8 (count, side, side, 3)."""
-    hue = np.linspace(0, 1, count)[:, None, None, None] * np.array([1.0, 0.5, -1.0])
-    return (128 + 80 * np.broadcast_to(hue, (count, side, side, 3))).astype(np.uint8)
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.96, 2.0, 3.0])
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-def test_sound_and_picture_end_together(tmp_path: Path, seconds: float, rate: int) -> None:
-    """Sound that is too short is filled with silence, sound that is too long is cut."""
-    write_test_video(tmp_path / "out.mp4", colours(50), tones(seconds, rate, 2), rate)
-    video = read_video(tmp_path / "out.mp4")
-    assert len(video["frames"]) == 50
-    assert video["video_seconds"] == pytest.approx(2.0)
-    assert abs(video["audio_seconds"] - 2.0) < 1 / 25
-    assert video["codecs"] == ("h264", "yuv420p", "aac")
-    assert video["rate"] == rate
-
-
-def test_sound_is_not_shifted_and_colours_are_kept(tmp_path: Path) -> None:
-    frames, sound = colours(50), tones(2.0, 16000)
-    write_test_video(tmp_path / "out.mp4", frames, sound)
-    video = read_video(tmp_path / "out.mp4")
-    assert np.abs(video["frames"].astype(int) - frames).mean() < 6
-    heard = video["sound"][0][: sound.shape[1]]
-    shifts = range(-200, 201)
-    inner = slice(1000, -1000)
-    match = [float(np.dot(np.roll(heard, shift)[inner], sound[0][inner])) for shift in shifts]
-    assert abs(shifts[int(np.argmax(match))]) <= 2
-
-
-def test_the_index_stands_before_the_data(tmp_path: Path) -> None:
-    write_test_video(tmp_path / "out.mp4", colours(10), tones(0.4))
-    data = (tmp_path / "out.mp4").read_bytes()
-    assert 0 < data.index(b"moov") < data.index(b"mdat")
-
-
-def test_sound_and_picture_are_interleaved(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (100, 32, 32, 3), dtype=np.uint8)
-    write_test_video(tmp_path / "out.mp4", noise, tones(4.0))
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        kinds = [packet.stream.type for packet in sorted(container.demux(), key=lambda p: p.pos or 0) if packet.size]
-    changes = sum(a != b for a, b in pairwise(kinds))
-    assert changes > 10
-
-
-def test_a_failed_video_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
-    old = tmp_path / "old.mp4"
-    old.write_bytes(b"precious")
-    for path in (old, tmp_path / "new" / "deep" / "out.mp4"):
-        with pytest.raises(KeyboardInterrupt), VideoWriter(path, 32, 32, 25, 16000, 1) as writer:  # noqa: PT012
-            writer.write_frames(colours(10))
-            raise KeyboardInterrupt
-    assert old.read_bytes() == b"precious"
-    assert [path.name for path in tmp_path.iterdir()] == ["old.mp4"]
-
-
-def test_an_existing_video_is_replaced_and_directories_are_made(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "deep" / "out.mp4"
-    for count in (10, 20):
-        write_test_video(path, colours(count), tones(0.4))
-        assert len(read_video(path)["frames"]) == count
-    assert [entry.name for entry in path.parent.iterdir()] == ["out.mp4"]
-
-
-@pytest.mark.parametrize("name", ["file/out.mp4", "out.avi", "folder.mp4"])
-def test_an_output_that_cannot_be_written_is_refused_on_entering(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(InputError, match="output"), VideoWriter(tmp_path / name, 32, 32, 25, 16000, 1):
-        pytest.fail("it was opened")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from PIL import Image
 from samples import drawn_face, read_video, tones, write_sound
 
 from emo_rt import run
-from emo_rt.cascade import Cascade
+from emo_rt.errors import InputError
+from emo_rt.job import Job
 
 
 def command(bundle: Path, image: Path, audio: Path, out: Path, *more: str) -> list[str]:
     files = ["--bundle", bundle, "--image", image, "--audio", audio, "--out", out]
-    return [*map(str, files), "--threads", "1", *more]
+    return [*map(str, files), "--threads", "1", "--backend", "onnxruntime", *more]
 
 
 def test_a_portrait_and_a_voice_become_a_video(
@@ -82,20 +85,108 @@ def test_a_given_face_box_needs_no_detection(bundle: Path, voice: Path, tmp_path
     assert run.main(options) == 0
 
 
-@pytest.mark.parametrize("stop", ["Ctrl-C", "kill"])
-def test_a_stopped_run_leaves_nothing(
-    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
-) -> None:
-    def interrupted(*_: object, **__: object):
-        yield np.zeros((4, 32, 32, 3), np.uint8)
-        if stop == "Ctrl-C":  # not as a signal: a process in the background may have been told to ignore it
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGTERM)
-        yield np.zeros((4, 32, 32, 3), np.uint8)
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets what `happens` interrupt a run after so many clips of it are kept; nothing does without it."""
+    append = Job.append
 
-    monkeypatch.setattr(Cascade, "generate", interrupted)
+    def arrange(clips: int | None, happens: Callable[[], object] = lambda: None) -> None:
+        def appended(job: Job, *clip: Any) -> None:
+            append(job, *clip)
+            if job.progress.clips == clips:
+                happens()
+
+        monkeypatch.setattr(Job, "append", appended)
+
+    return arrange
+
+
+def ctrl_c() -> None:  # not as a signal: a process in the background may have been told to ignore it
+    raise KeyboardInterrupt
+
+
+def kill() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [ctrl_c, kill])
+def test_a_short_run_that_is_stopped_leaves_nothing(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, stop_after: Callable[..., None],
+    stop: Callable[[], None], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    stop_after(2, stop)
     assert run.main(command(bundle, portrait, voice, tmp_path / "new" / "out.mp4")) == 130
     assert list(tmp_path.iterdir()) == []
+    assert "nothing written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [ctrl_c, kill])
+def test_a_long_run_that_is_stopped_goes_on_to_the_same_file(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, stop_after: Callable[..., None],
+    stop: Callable[[], None], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    expected, out = tmp_path / "expected.mp4", tmp_path / "out.mp4"
+    assert run.main(command(bundle, portrait, voice, expected)) == 0
+    for clips in (2, 3, 5):
+        stop_after(clips, stop)
+        assert run.main(command(bundle, portrait, voice, out, "--resume")) == 130
+        assert f"{4 * clips} of 26 frames are done" in capsys.readouterr().err
+    stop_after(None)
+    assert run.main(command(bundle, portrait, voice, out, "--resume")) == 0
+    assert "going on after 20 frames" in capsys.readouterr().err
+    assert out.read_bytes() == expected.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.mp4", "out.mp4"]
+
+
+def test_a_full_disk_ends_a_long_run_that_can_go_on(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, stop_after: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full() -> None:
+        raise InputError("output: cannot be written (No space left on device); give another --out")
+
+    stop_after(4, full)
+    assert run.main(command(bundle, portrait, voice, tmp_path / "out.mp4", "--resume")) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "No space left" in message
+    assert "16 of 26 frames are done, and the same command goes on" in message
+
+
+def test_a_run_goes_on_only_with_what_it_began_with(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, stop_after: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    other_portrait = tmp_path / "other.png"
+    drawn_face(200).save(other_portrait)
+    other_voice = write_sound(tmp_path / "other.wav", tones(1.5), 16000)
+    out = tmp_path / "out.mp4"
+    stop_after(3, ctrl_c)
+    assert run.main(command(bundle, portrait, voice, out, "--resume")) == 130
+    stop_after(None)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "out.mp4.job").iterdir()}
+    assert set(kept) == {"job.json", "clips.bin", "progress.npz", "lock"}
+    for word, other in {
+        "picture": command(bundle, other_portrait, voice, out),
+        "voice": command(bundle, portrait, other_voice, out),
+        "seed": command(bundle, portrait, voice, out, "--seed", "1"),
+        "speed": command(bundle, portrait, voice, out, "--speed", "2"),
+        "face box": command(bundle, portrait, voice, out, "--face-box", "30,30,100,100"),
+        "plan options": command(bundle, portrait, voice, out, "--steps", "2"),
+    }.items():
+        capsys.readouterr()
+        assert run.main(other) == 2, word
+        assert f"made with another {word};" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out.mp4.job").iterdir()} == kept
+    assert run.main(command(bundle, portrait, voice, out, "--seed", "1", "--no-resume")) == 0
+    assert not (tmp_path / "out.mp4.job").exists()
+
+
+def test_two_runs_do_not_write_one_file(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Job(tmp_path / "out.mp4"):
+        assert run.main(command(bundle, portrait, voice, tmp_path / "out.mp4")) == 2
+    assert "another run is writing it" in capsys.readouterr().err
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
