@@ -174,12 +174,13 @@ def animate(
         after=after,
     )
     with contextlib.ExitStack() as stack:
-        stack.callback(stream.close)
         bar = stack.enter_context(
             tqdm(total=source.frames, initial=progress.frames, unit="frame", desc=request.out.name)
         )
         video: VideoWriter | None = None
-        for clip, packets in stack.enter_context(closing(encoded_clips(cascade, clips))):
+        encoded = stack.enter_context(closing(encoded_clips(cascade, clips)))
+        stack.callback(stream.close)  # before: the reading may be waiting for a pipe
+        for clip, packets in encoded:
             if job is not None:
                 job.append(packets, clip.motion_latents)
             else:

@@ -9,6 +9,7 @@ import struct
 import sys
 import time
 import warnings
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ class AudioStream:
             if self.live:
                 if self._piped is None:
                     self._pipe = _Pipe(sys.stdin.fileno())
-                    self._piped = av.open(self._pipe, "r", options={"fflags": "nobuffer"})
+                    self._piped = _open_pipe(self._pipe)
                 yield self._checked_container(self._piped)
             else:
                 # Nothing but local files: a playlist must not make us fetch what it names.
@@ -198,9 +199,13 @@ class _Pipe:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor, self.closed = descriptor, False
+        self.again = b""  # comes once more
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`, as soon as there are any; none at the end."""
+        if self.again:
+            taken, self.again = self.again[:size], self.again[size:]
+            return taken
         deadline = time.monotonic() + STALLED
         while not self.closed:
             if select.select([self.descriptor], [], [], 0.1)[0]:
@@ -208,6 +213,33 @@ class _Pipe:
             if time.monotonic() > deadline:
                 raise InputError(f"audio -: nothing came for {STALLED:g} s; is what sends it still running?")
         return b""
+
+
+class _Header:
+    """The beginning of a pipe, as a file that gives as many bytes as it is asked for; remembers them."""
+
+    def __init__(self, pipe: _Pipe) -> None:
+        self.pipe, self.content = pipe, b""
+
+    def read(self, size: int) -> bytes:
+        start = len(self.content)
+        while (missing := start + size - len(self.content)) > 0 and (data := self.pipe.read(missing)):
+            self.content += data
+        return self.content[start:]
+
+
+def _open_pipe(pipe: _Pipe) -> av.container.InputContainer:
+    """FFmpeg's reader of a pipe. It gets PCM without the WAV around it: of that it would wait for the first 64 KB."""
+    header = _Header(pipe)
+    try:
+        with wave.open(header) as file:  # type: ignore[call-overload]
+            width, rate, channels = file.getsampwidth(), file.getframerate(), file.getnchannels()
+    except (wave.Error, EOFError):
+        pipe.again = header.content
+        return av.open(pipe, "r")
+    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
+    codec = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}[width]
+    return av.open(pipe, "r", format=codec, options={"sample_rate": str(rate), "ch_layout": layout})
 
 
 class _Tail:
