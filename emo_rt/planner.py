@@ -20,20 +20,17 @@ QUALITIES = ("best", "balanced", "fast")
 
 @dataclass(frozen=True)
 class Offer:
-    """One way to denoise, and what it loses against many steps that are all guided.
+    """One way to denoise, and how well mouths follow the voice then.
 
     Attributes:
-        psnr: dB between both videos; None if it was never measured.
-        sync: correlation of the mouth's opening in both videos; None if it was never measured.
+        sync: correlation of the mouth's opening with the truth; None if it was never measured.
     """
 
     sampling: Sampling
-    psnr: float | None = None
     sync: float | None = None
 
     def __str__(self) -> str:
-        loss = f" ({self.psnr:.1f} dB, mouth r = {self.sync:.3f} of the best)" if self.psnr and self.sync else ""
-        return f"{self.sampling}{loss}"
+        return f"{self.sampling}" if self.sync is None else f"{self.sampling} (mouth r = {self.sync:.2f})"
 
 
 def offers(bundle: Bundle) -> list[Offer]:
@@ -44,10 +41,7 @@ def offers(bundle: Bundle) -> list[Offer]:
     """
     try:
         rows = json.loads((bundle.directory / OFFERS_NAME).read_text())["offers"]
-        return [
-            Offer(Sampling(row["steps"], row["guidance_scale"], row["guided_steps"]), row["psnr"], row["sync"])
-            for row in rows
-        ]
+        return [Offer(Sampling(row["steps"], row["guidance_scale"], row["guided_steps"]), row["sync"]) for row in rows]
     except FileNotFoundError:
         own = Sampling.of(bundle.config)
         guided = sorted({own.guided_steps, own.guided_steps // 2, min(own.guided_steps, 1)}, reverse=True)

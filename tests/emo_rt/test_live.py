@@ -46,7 +46,7 @@ def start(bundle: Path, portrait: Path) -> Any:
     yield run_with
     for process in running:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path) -> N
 
 
 def test_frames_leave_as_soon_as_the_voice_they_hear_is_there(start: Any, tmp_path: Path) -> None:
-    """With the voice that one clip hears, and what AAC wants to know beyond, that clip is there but for its last frame."""
+    """With the voice that one clip hears, and what AAC wants beyond, that clip is there but for its last frame."""
     out = tmp_path / "out.mp4"
     process = start("--out", str(out))
     heard = (CONFIG.clip_frames + CONFIG.audio_margin + CONFIG.audio_context) * CONFIG.samples_per_frame + 2048

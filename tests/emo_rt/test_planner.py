@@ -79,11 +79,11 @@ def test_offers_are_the_bundles_measured_ones_or_its_own(bundle: Path, tmp_path:
     assert [str(offer) for offer in own] == ["3 steps, all guided", "3 steps, 1 guided"]
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
-    row = {"steps": 9, "guidance_scale": 3.0, "guided_steps": 2, "psnr": 31.25, "sync": 0.987}
+    row = {"steps": 9, "guidance_scale": 3.0, "guided_steps": 2, "psnr": 31.25, "sync": 0.8125}
     (copy / "offers.json").write_text(json.dumps({"offers": [row]}))
     (measured,) = offers(Bundle.load(copy))
-    assert measured == Offer(Sampling(9, 3.0, 2), 31.25, 0.987)
-    assert str(measured) == "9 steps, 2 guided (31.2 dB, mouth r = 0.987 of the best)"
+    assert measured == Offer(Sampling(9, 3.0, 2), 0.8125)
+    assert str(measured) == "9 steps, 2 guided (mouth r = 0.81)"
     for text in ("{}", "[]", "{", json.dumps({"offers": [{**row, "guided_steps": 10}]})):
         (copy / "offers.json").write_text(text)
         with pytest.raises(BundleError, match=r"offers\.json cannot be read"):
