@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from emo_rt.animate import Request
+from emo_rt.batch import read_jobs
 from emo_rt.bundle import Bundle
 from emo_rt.engines import BACKENDS
 from emo_rt.errors import EmoError, InputError
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         request = _request(options)
+        jobs = read_jobs(options.batch, request) if options.batch else None
         session = Session(Bundle.load(options.bundle, validated=not options.unvalidated), _wishes(options))
+        if jobs is not None:
+            return make_all(session, jobs, resume=options.resume)
         closing = session.make(request, resume=options.resume)
         print(closing, file=sys.stderr if request.out == STDOUT else sys.stdout)
     except EmoError as error:
@@ -56,6 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("emo_rt: stopped, nothing written", file=sys.stderr)
         return 130
     return 0
+
+
+def make_all(session: Session, jobs: Sequence[tuple[int, Request | InputError]], *, resume: bool | None) -> int:
+    """Makes the videos of a batch one after another; a row that fails is said and the others go on."""
+    failed = 0
+    for line, request in jobs:
+        try:
+            if isinstance(request, InputError):
+                raise request
+            print(session.make(request, resume=resume), flush=True)
+        except EmoError as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            failed += 1
+            print(f"emo_rt: error: line {line}: {error}", file=sys.stderr)
+    print(f"{len(jobs) - failed} of {len(jobs)} videos are done")
+    return 2 if failed else 0
 
 
 def _request(options: argparse.Namespace) -> Request:
@@ -88,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=_box, metavar="X,Y,W,H", help=box)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always do")
+    batch = (
+        "a video of each row of a CSV file with the columns portrait, voice, output (and seed, speed, face_box)"
+    )
+    add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on with a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)
 
