@@ -24,7 +24,8 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_columns_in_any_order_and_values_left_out(tmp_path: Path) -> None:
-    text = '\ufeffvoice, output,portrait,seed,face_box,speed\na.wav, a.mp4,"a, b.png",,1 2 3 4,\nb.wav,b.mp4,b.png,3,,1.5\n'
+    header = "\ufeffvoice, output,portrait,seed,face_box,speed"
+    text = f'{header}\na.wav, a.mp4,"a, b.png",,1 2 3 4,\nb.wav,b.mp4,b.png,3,,1.5\n'
     (_, first), (line, second) = read_jobs(write(tmp_path / "jobs.csv", text), DEFAULT)
     assert first == Request(Path("a, b.png"), Path("a.wav"), Path("a.mp4"), Box(1, 2, 3, 4), 7)
     assert second == Request(Path("b.png"), Path("b.wav"), Path("b.mp4"), None, 3, 1.5)
@@ -77,11 +78,8 @@ def test_a_batch_makes_what_the_same_commands_make_and_loads_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     other = write_sound(tmp_path / "other.wav", tones(0.5), 16000)
-    rows = [
-        (portrait, voice, "one.mp4", 0),
-        (tmp_path / "none.png", voice, "bad.mp4", 0),
-        (portrait, other, "two.mp4", 5),
-    ]
+    missing = tmp_path / "none.png"
+    rows = [(portrait, voice, "one.mp4", 0), (missing, voice, "bad.mp4", 0), (portrait, other, "two.mp4", 5)]
     lines = [",".join(map(str, (image, sound, tmp_path / out, seed))) for image, sound, out, seed in rows]
     jobs = write(tmp_path / "jobs.csv", "\n".join(["portrait,voice,output,seed", *lines]))
     options = ["--bundle", str(bundle), "--threads", "1", "--backend", "onnxruntime"]
