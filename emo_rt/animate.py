@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import time
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,8 @@ from emo_rt.job import Job, Progress
 from emo_rt.media import AudioStream, read_image
 from emo_rt.pace import Pace
 from emo_rt.plan import Sampling
-from emo_rt.stages import encoded_clips
-from emo_rt.video import STDOUT, VideoWriter, check_output
+from emo_rt.stages import decoded_clips
+from emo_rt.video import STDOUT, VideoWriter, check_output, encode_clip
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ class Timing:
         """Until the last clip was there."""
         return self.written[-1] - self.started if self.written else 0.0
 
+    @property
+    def sustained_fps(self) -> float:
+        """Frames per second from the first clip on; NaN where there is but one."""
+        return sum(self.frames[1:]) / (self.written[-1] - self.written[0]) if len(self.written) > 1 else math.nan
+
     def missed(self, target_fps: float) -> int:
         """Clips that were late for somebody who watched from the first one on."""
         due = self.written[0] + np.cumsum([0, *self.frames[:-1]]) / target_fps
@@ -178,9 +184,10 @@ def animate(
             tqdm(total=source.frames, initial=progress.frames, unit="frame", desc=request.out.name)
         )
         video: VideoWriter | None = None
-        encoded = stack.enter_context(closing(encoded_clips(cascade, clips)))
+        decoded = stack.enter_context(closing(decoded_clips(cascade, clips)))
         stack.callback(stream.close)  # before: the reading may be waiting for a pipe
-        for clip, packets in encoded:
+        for clip, frames in decoded:
+            packets = encode_clip(frames, config.frames_per_second)
             if job is not None:
                 job.append(packets, clip.motion_latents)
             else:

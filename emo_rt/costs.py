@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,7 +24,8 @@ from emo_rt.cascade import Cascade
 from emo_rt.engines import BACKENDS
 from emo_rt.face import Box
 from emo_rt.plan import Sampling
-from emo_rt.stages import encoded_clips
+from emo_rt.stages import decoded_clips
+from emo_rt.video import encode_clip
 
 #: Clips of each measurement; the first fills the stages and is not counted.
 CLIPS = 4
@@ -67,8 +68,10 @@ def measure(cascade: Cascade) -> Costs:
         sampling = Sampling(steps, config.guidance_scale, guided_steps)
         clips = cascade.denoise(portrait, face, itertools.repeat(0.1 * chunk), sampling)
         times = [time.perf_counter()]
-        with closing(encoded_clips(cascade, clips)) as encoded:
-            times += [time.perf_counter() for _ in itertools.islice(encoded, CLIPS)]
+        with closing(decoded_clips(cascade, clips)) as decoded:
+            for _, frames in itertools.islice(decoded, CLIPS):
+                encode_clip(frames, config.frames_per_second)
+                times.append(time.perf_counter())
         first, *others = np.diff(times)
         return float(first), statistics.median(others)
 
@@ -93,17 +96,29 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
     known = _read(path)
     if key not in known:
         known[key] = asdict(measure(load()))
-        with contextlib.suppress(OSError):  # a cache that cannot be written is none
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps({**_read(path), key: known[key]}, indent=1))
-            temporary.replace(path)
+        _write({**_read(path), key: known[key]})
     return Costs(**known[key])
+
+
+def forget(bundle: Bundle, backend: str, threads: int | None) -> None:
+    """Lets the costs be measured again when they are needed next."""
+    known = _read(cache_file())
+    if known.pop(_key(bundle, backend, threads), None):
+        _write(known)
 
 
 def cache_file() -> Path:
     """Where costs are kept."""
     return Path(platformdirs.user_cache_dir("emo-rt", appauthor=False)) / "costs.json"
+
+
+def _write(known: Mapping[str, Mapping[str, float]]) -> None:
+    path = cache_file()
+    with contextlib.suppress(OSError):  # a cache that cannot be written is none
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(known, indent=1))
+        temporary.replace(path)
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

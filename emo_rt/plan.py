@@ -62,8 +62,7 @@ class Sampling:
         """The bundle's own, but for what is given; all steps are guided, or none where the guidance scale is 1."""
         steps = config.steps if steps is None else steps
         scale = config.guidance_scale if guidance_scale is None else guidance_scale
-        every = 0 if scale == 1 else steps
-        return cls(steps, scale, every if guided_steps is None else min(guided_steps, every))
+        return cls(steps, scale, 0 if scale == 1 else steps if guided_steps is None else guided_steps)
 
 
 def plan_clips(frame_count: int, clip_frames: int) -> list[Clip]:

@@ -33,7 +33,7 @@ example:
   python -m emo_rt.run --image me.jpg --audio hello.wav --out out/hello.mp4
 
 The picture is cropped around the largest face, and the video is as long as the
-voice. The same seed gives the same video."""
+voice. The same seed and the same plan give the same video."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,9 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=_box, metavar="X,Y,W,H", help=box)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always do")
-    batch = (
-        "a video of each row of a CSV file with the columns portrait, voice, output (and seed, speed, face_box)"
-    )
+    batch = "a video of each row of a CSV file with the columns portrait, voice, output (and seed, speed, face_box)"
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on with a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)
@@ -151,7 +149,7 @@ def _whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
         if value < smallest or (largest is not None and value > largest):
-            bound = "up" if largest is None else f"to {largest}"
+            bound = "or more" if largest is None else f"to {largest}"
             raise argparse.ArgumentTypeError(f"{text} is out of range: choose {smallest} {bound}")
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from emo_rt.animate import Request, Source, Timing, animate
 from emo_rt.bundle import Bundle, file_sha256
 from emo_rt.cascade import Cascade
-from emo_rt.costs import Costs, cost_of
+from emo_rt.costs import Costs, cost_of, forget
 from emo_rt.engines import check_runs_here, runs_here
 from emo_rt.errors import InputError
 from emo_rt.job import Job
@@ -25,6 +26,8 @@ from emo_rt.schedule import ddim_timesteps
 #: Seconds of video that are worth keeping when a run is stopped before its end.
 WORTH_KEEPING = 60
 AUTO = "auto"
+#: A prediction may be so much off, as a share, over so many clips or more.
+TOLERANCE, CLIPS_TO_JUDGE = 0.15, 20
 
 
 class Stopped(InputError):
@@ -184,7 +187,21 @@ class Session:
     def _animate(self, request: Request, source: Source, plan: Plan, job: Job | None) -> Timing:
         target = self.wishes.target_fps
         sampling = Pace(plan, target, say) if target and plan.faster else plan.offer.sampling
-        return animate(request, source, self.cascade(plan.backend), sampling, self.metadata(request, plan), job)
+        timing = animate(request, source, self.cascade(plan.backend), sampling, self.metadata(request, plan), job)
+        self._check(plan, timing)
+        return timing
+
+    def _check(self, plan: Plan, timing: Timing) -> None:
+        """Costs that were measured while the machine did something else, or does now, are not relied on again."""
+        if math.isnan(plan.frames_per_second) or len(timing.written) < CLIPS_TO_JUDGE:
+            return
+        happened = timing.sustained_fps
+        if abs(plan.frames_per_second / happened - 1) > TOLERANCE:
+            forget(self.bundle, plan.backend, self.wishes.threads)
+            say(
+                f"{plan.frames_per_second:.1f} frames per second were predicted, {happened:.1f} came: "
+                "the next run measures this machine again"
+            )
 
     def metadata(self, request: Request, plan: Plan) -> dict[str, str]:
         """What the file says of itself."""

@@ -1,4 +1,4 @@
-"""The stages of a video at work at the same time: while a clip is denoised, others are decoded and encoded."""
+"""The stages of a video at work at the same time: while a clip is denoised, the one before it is decoded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import numpy as np
 
 from emo_rt.ahead import ahead
 from emo_rt.cascade import Cascade, DenoisedClip
-from emo_rt.video import encode_clip
 
 
-def encoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, list[bytes]]]:
-    """Each clip with its packets of H.264; at most three clips are in memory.
+def decoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, np.ndarray]]:
+    """Each clip with its frames, RGB uint8 (k, R, R, 3), the same as without overlap.
 
-    The clips, and with them the reading of the voice, come from a thread of their own; what is asked for next is
-    decoded in a second one.
+    The clips, and with them the reading of the voice, come from a thread of their own, their frames from a second one,
+    and the caller uses them in its own. A few clips are in memory at most.
     """
 
     def decoded() -> Iterator[tuple[DenoisedClip, np.ndarray]]:
@@ -25,5 +24,4 @@ def encoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[
                 yield clip, cascade.decode(clip)
 
     with closing(ahead(decoded())) as pairs:
-        for clip, frames in pairs:
-            yield clip, encode_clip(frames, cascade.config.frames_per_second)
+        yield from pairs

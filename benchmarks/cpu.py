@@ -1,0 +1,297 @@
+"""What each technique brings on a processor, one a row: ``python -m benchmarks.cpu``.
+
+A step with guidance, and the whole pipeline (voice, ReferenceNet, steps, decoder, H.264) in seconds per clip, in
+PyTorch, then in the engines, then with the stages at work at the same time. Rows take turns within one run. Beside each
+median: how far the video is from PyTorch's, and how well the movement of the mouth in it follows that of PyTorch's.
+
+Then what a clip costs as its length and resolution grow, and the command line as the voice grows. A plot shows the
+pipeline row by row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from benchmarks.gpu import TorchEngine
+from benchmarks.machine import machine, results_file
+from benchmarks.precisions import bundle_of
+from benchmarks.run import time_video
+from benchmarks.turns import median_milliseconds
+from emo_rt.bundle import Bundle
+from emo_rt.cascade import BACKBONES, Cascade
+from emo_rt.engine import to_numpy
+from emo_rt.engines import check_runs_here
+from emo_rt.errors import EmoError
+from emo_rt.plan import Sampling
+from emo_rt.run import DEFAULT_BUNDLE
+from emo_rt.stages import decoded_clips
+from emo_rt.video import encode_clip
+from export.build import MODELS
+from export.bundle import build, convert, load
+from export.graphs import graphs
+from export.manifest import noise_schedule, runtime_config
+from export.plan import Options, read_sources
+from export.validate import Scene, bundled_scene, psnr
+from training.metrics import correlation
+from training.model import EmoModel
+from training.pipeline import EmoPipeline
+from training.reader import BUNDLED, FaceReader
+
+CLIPS = 4
+ENGINES = {
+    "ONNX Runtime": "onnxruntime:fp32",
+    "ONNX Runtime, INT8": "onnxruntime:int8",
+    "OpenVINO": "openvino:fp32",
+    "OpenVINO, INT8": "openvino:int8",
+    "OpenVINO, bfloat16": "openvino-bf16:fp32",
+    "OpenVINO, INT8 and bfloat16": "openvino-bf16:int8",
+}
+OVERLAPPED = ("ONNX Runtime", "OpenVINO, bfloat16")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to make a video of ``CLIPS`` clips, encoded, and to make one step with guidance."""
+
+    name: str
+    video: Callable[[], np.ndarray]
+    step: Callable[[], object] | None = None
+
+
+def pipeline_row(model: EmoModel, scene: Scene) -> Row:
+    """The reference pipeline as it is."""
+    pipeline, fps = EmoPipeline(model), model.config.frames_per_second
+    inputs = graphs(model)[BACKBONES[1]].inputs
+    voices = [{k: v[i : i + 1] if k.startswith("audio_") else v for k, v in inputs.items()} for i in range(2)]
+    timestep = torch.tensor([500.0])
+
+    def video() -> np.ndarray:
+        frames = pipeline(scene.portrait, scene.face_box, scene.waveform, scene.frames)
+        for first in range(0, len(frames), model.config.clip_frames):
+            encode_clip(frames[first : first + model.config.clip_frames], fps)
+        return frames
+
+    @torch.no_grad()
+    def step() -> None:
+        for conditions in voices:
+            model.backbone(inputs["latents"][None], timestep, conditions)
+
+    return Row("PyTorch", video, step)
+
+
+def cascade_row(name: str, cascade: Cascade, scene: Scene, example: dict[str, np.ndarray]) -> Row:
+    """The cascade, one stage after another."""
+    fps = cascade.config.frames_per_second
+
+    def video() -> np.ndarray:
+        clips = []
+        for frames in cascade.generate(scene.portrait, scene.face_box, [scene.waveform], max_frames=scene.frames):
+            encode_clip(frames, fps)
+            clips.append(frames)
+        return np.concatenate(clips)
+
+    step = cascade.engine(BACKBONES[1])
+    return Row(name, video, lambda: to_numpy(step.run(example)["next_latents"]))
+
+
+def overlapped_row(name: str, cascade: Cascade, scene: Scene) -> Row:
+    """The cascade with its stages at work at the same time."""
+    sampling, fps = Sampling.of(cascade.config), cascade.config.frames_per_second
+
+    def video() -> np.ndarray:
+        clips = []
+        denoised = cascade.denoise(scene.portrait, scene.face_box, [scene.waveform], sampling, max_frames=scene.frames)
+        with closing(decoded_clips(cascade, denoised)) as decoded:
+            for _, frames in decoded:
+                encode_clip(frames, fps)
+                clips.append(frames)
+        return np.concatenate(clips)
+
+    return Row(f"{name}, overlapped", video)
+
+
+def make_rows(checkpoint: Path, scene: Scene, threads: int | None) -> list[Row]:
+    """All rows; engines that cannot run here are left out and said."""
+    model = EmoModel.load(checkpoint)
+    example = {key: tensor.numpy() for key, tensor in graphs(model)[BACKBONES[1]].inputs.items()}
+    found = [pipeline_row(model, scene)]
+    for name, precision, compiled in (
+        ("PyTorch, constants once", "fp32", False),
+        ("torch.compile", "fp32", True),
+        ("torch.compile, bfloat16", "bf16", True),
+    ):
+        options = Options(precision, "tensorrt")
+        made = graphs(convert(load(checkpoint, options), options))
+        engines = {graph: TorchEngine(graph, module, "cpu", compiled) for graph, module in made.items()}
+        cascade = Cascade(runtime_config(model.config), noise_schedule(model.config), engines.__getitem__)
+        found.append(cascade_row(name, cascade, scene, example))
+    for name, engine in ENGINES.items():
+        backend, precision = engine.split(":")
+        try:
+            check_runs_here(backend)
+        except EmoError as error:
+            print(f"without {name}: {error}", file=sys.stderr)
+            continue
+        bundle = bundle_of(checkpoint, f"{backend.partition('-')[0]}:{precision}")
+        cascade = Cascade.load(bundle, backend, threads)
+        found.append(cascade_row(name, cascade, scene, example))
+        if name in OVERLAPPED:
+            found.append(overlapped_row(name, cascade, scene))
+    return found
+
+
+def measure(rows: Sequence[Row], turns: int, reader: FaceReader) -> list[dict[str, Any]]:
+    """Median seconds per clip and milliseconds per step of each row, its PSNR in dB and its mouth against the first."""
+    videos = [row.video() for row in tqdm(rows, desc="warming up", unit="row")]
+    mouths = [reader.read(video).mouth_opening for video in videos]
+    taken: list[list[float]] = [[] for _ in rows]
+    for _ in tqdm(range(turns), desc="videos", unit="turn"):
+        for seconds, row in zip(taken, rows, strict=True):
+            started = time.perf_counter()
+            row.video()
+            seconds.append((time.perf_counter() - started) / CLIPS)
+    stepping = [row for row in rows if row.step is not None]
+    steps = median_milliseconds([row.step for row in stepping if row.step], turns)
+    step_of = {row.name: milliseconds for row, milliseconds in zip(stepping, steps, strict=True)}
+    first = statistics.median(taken[0])
+    return [
+        {
+            "row": row.name,
+            "clip_seconds": round(median := statistics.median(seconds), 4),
+            "speedup": round(first / median, 2),
+            "frames_per_second": round(len(video) / CLIPS / median, 1),
+            "step_milliseconds": step_of.get(row.name),
+            "psnr": round(psnr(video, videos[0]), 1),
+            "mouth_correlation": round(correlation(mouth, mouths[0]), 4),
+        }
+        for row, seconds, video, mouth in zip(rows, taken, videos, mouths, strict=True)
+    ]
+
+
+def peak(model: EmoModel) -> dict[str, float]:
+    """The operations of a step with guidance, in GFLOP, and what this machine makes of large products, in GFLOP/s."""
+    graph = graphs(model)[BACKBONES[1]]
+    with FlopCounterMode(display=False) as counter:
+        graph.run()
+    found = {"step_gflop": counter.get_total_flops() / 1e9}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(8):
+            started = time.perf_counter()
+            torch.mm(a, b)
+            seconds.append(time.perf_counter() - started)
+        found[f"peak_gflops_{name}"] = 2 * 2048**3 / statistics.median(seconds[2:]) / 1e9
+    return {key: round(value, 2) for key, value in found.items()}
+
+
+def growth(checkpoint: Path, backend: str, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
+    """What a step with guidance and the decoder cost for other clips, in milliseconds for each frame."""
+    rows = []
+    config = EmoModel.load(checkpoint).config
+    sizes = [(count, config.resolution) for count in frames] + [(config.clip_frames, side) for side in resolutions]
+    with tempfile.TemporaryDirectory() as folder:
+        for count, side in tqdm(sizes, desc="sizes", unit="bundle"):
+            options = Options("fp32", "onnxruntime", clip_frames=count, resolution=side)
+            directory = Path(folder) / f"{count}-{side}"
+            build(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
+            cascade = Cascade.load(Bundle.load(directory), backend)
+            inputs = {name: graph.inputs for name, graph in graphs(load(checkpoint, options)).items()}
+            calls: list[Callable[[], object]] = []
+            for name in (BACKBONES[1], "vae_decoder"):
+                arrays = {key: tensor.numpy() for key, tensor in inputs[name].items()}
+                engine = cascade.engine(name)
+                calls.append(lambda engine=engine, arrays=arrays: engine.run(arrays))  # type: ignore[misc]
+            step, decoder = median_milliseconds(calls, 5)
+            rows.append(
+                {
+                    "clip_frames": count,
+                    "resolution": side,
+                    "step_milliseconds_per_frame": round(step / count, 3),
+                    "decoder_milliseconds_per_frame": round(decoder / count, 3),
+                }
+            )
+    return rows
+
+
+def plot(rows: Sequence[dict[str, Any]], playing: float, path: Path) -> None:
+    """Seconds per clip, row by row, beside the seconds that one plays."""
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
+    names = [row["row"] for row in rows]
+    seconds = [row["clip_seconds"] for row in rows]
+    bars = axes.barh(names, seconds, color=["#8a8a8a" if "orch" in name else "#3a6ea5" for name in names])
+    labels = [f"{row['frames_per_second']:.0f} fps, {row['psnr']:.0f} dB" for row in rows]
+    axes.bar_label(bars, labels, padding=4)
+    axes.axvline(playing, color="#c44444")
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(seconds) * 1.25)
+    axes.set_xlabel("seconds for a clip, everything included (red: as long as it plays)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
+    parser.add_argument("--turns", type=int, default=7, help="of each row (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of the engines (default: one per core)")
+    parser.add_argument("--frames", type=int, nargs="*", default=[6, 12, 24], help="of a clip (default: 6 12 24)")
+    parser.add_argument("--resolutions", type=int, nargs="*", default=[64, 192, 256], help="(default: 64 192 256)")
+    parser.add_argument("--seconds", type=float, nargs="*", default=[10, 60], help="of voice (default: 10 60)")
+    parser.add_argument("--out", type=Path, help="the JSON to write (default: in benchmarks/results)")
+    args = parser.parse_args(arguments)
+    facts = machine()
+    model = EmoModel.load(args.model)
+    config = model.config
+    scene = bundled_scene(config, CLIPS * config.clip_frames)
+    try:
+        rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED))
+        sizes = growth(args.model, "onnxruntime", args.frames, args.resolutions)
+    except (EmoError, FileNotFoundError, ValueError) as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
+    for row in rows:
+        step = f"{row['step_milliseconds']:6.1f}" if row["step_milliseconds"] else "     -"
+        print(
+            f"{row['clip_seconds']:.3f} s a clip {row['speedup']:5.2f} x {row['frames_per_second']:6.1f} fps"
+            f"{step} ms a step  {row['psnr']:5.1f} dB  mouth {row['mouth_correlation']:.4f}  {row['row']}"
+        )
+    result: dict[str, Any] = {"machine": facts, "model": config.name, "steps": config.steps, "rows": rows}
+    result["peak"], result["sizes"] = peak(model), sizes
+    print(json.dumps(result["peak"]))
+    for size in sizes:
+        print(json.dumps(size))
+    if args.seconds and args.model == MODELS / "emo-tiny":
+        with tempfile.TemporaryDirectory() as folder:
+            videos = [time_video(DEFAULT_BUNDLE, "auto", seconds, Path(folder)) for seconds in args.seconds]
+        result["videos"] = videos
+        for video in videos:
+            print(json.dumps(video))
+    path = args.out or results_file(f"cpu-{config.name}")
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    plot(rows, config.clip_frames / config.frames_per_second, path.with_suffix(".png"))
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
