@@ -147,8 +147,8 @@ def animate(
         source: of the request.
         sampling: how clips are denoised.
         metadata: of the file.
-        job: keeps what is done, for a file that appears whole. It goes on from its progress; what the video was made
-            of is checked before.
+        job: keeps what is done, for a file that appears whole: then `job.video` is the video, to be finished by the
+            caller. It goes on from the job's progress; what the video is made of was checked before.
 
     Raises:
         InputError: if the voice cannot be read or the video cannot be written.
@@ -207,5 +207,4 @@ def animate(
                 video.write_clip(packets)
                 while video.owes_sound and (chunk := next(chunks, None)) is not None:
                     video.write_sound(chunk.sound)
-        job.finish()
     return timing

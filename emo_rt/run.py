@@ -21,6 +21,7 @@ from emo_rt.media import STDIN
 from emo_rt.plan import MAX_SEED
 from emo_rt.planner import QUALITIES
 from emo_rt.session import AUTO, Session, Wishes
+from emo_rt.sign import ALGORITHMS, Signature
 from emo_rt.video import STDOUT
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         request = _request(options)
         jobs = read_jobs(options.batch, request) if options.batch else None
-        session = Session(Bundle.load(options.bundle, validated=not options.unvalidated), _wishes(options))
+        signature = Signature(*options.sign, options.sign_algorithm, options.timestamps) if options.sign else None
+        bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
+        session = Session(bundle, _wishes(options), signature, options.provenance)
         if jobs is not None:
             return make_all(session, jobs, resume=options.resume)
         closing = session.make(request, resume=options.resume)
@@ -135,6 +138,13 @@ def _parser() -> argparse.ArgumentParser:
     guided = "guide only the first so many steps (default: the plan's)"
     add("--guided-steps", type=_whole(0), metavar="STEPS", help=guided)
     add("--speed", type=_number, help="how fast the head turns, degrees per frame (default: the bundle's)")
+
+    add = parser.add_argument_group("provenance", "Every MP4 says in its comment that it was generated.").add_argument
+    add("--provenance", action="store_true", help="write what the video was made of beside it: OUT.json")
+    sign = "add C2PA content credentials, with PEM files of yours (needs c2pa-python)"
+    add("--sign", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"), help=sign)
+    add("--sign-algorithm", choices=ALGORITHMS, default="es256", help="that the key is for (default: %(default)s)")
+    add("--timestamps", metavar="URL", help="of an authority that certifies when it was signed")
 
     add = parser.add_argument_group("model").add_argument
     add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="model bundle (default: emo-tiny)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from emo_rt.pace import Pace
 from emo_rt.plan import Sampling
 from emo_rt.planner import Offer, Plan, choose, offers
 from emo_rt.schedule import ddim_timesteps
+from emo_rt.sign import Signature
+from emo_rt.video import explained
 
 #: Seconds of video that are worth keeping when a run is stopped before its end.
 WORTH_KEEPING = 60
@@ -62,12 +65,18 @@ class Wishes:
 class Session:
     """Makes videos with a bundle.
 
+    Args:
+        signature: signs them, unless they grow.
+        provenance: writes beside each video what it was made of, as JSON.
+
     Raises:
         InputError: for a backend that does not run here, or steps that the bundle does not have.
     """
 
-    def __init__(self, bundle: Bundle, wishes: Wishes) -> None:
-        self.bundle, self.wishes = bundle, wishes
+    def __init__(
+        self, bundle: Bundle, wishes: Wishes, signature: Signature | None = None, provenance: bool = False
+    ) -> None:
+        self.bundle, self.wishes, self.signature, self.provenance = bundle, wishes, signature, provenance
         if wishes.backend != AUTO:
             check_runs_here(wishes.backend)
         if any(value is not None for value in wishes.sampling):
@@ -131,6 +140,8 @@ class Session:
         """
         source = Source(request, self.bundle.config)
         if request.growing:
+            if self.signature or self.provenance:
+                raise InputError(f"output {request.out}: a video that grows cannot be signed or have a JSON beside it")
             plan = self.plan()
             return self._closing(request, plan, self._animate(request, source, plan, None))
         assert source.frames is not None, "a voice that is still coming needs an MP4 that grows"
@@ -142,6 +153,12 @@ class Session:
                 if not earlier:
                     job.start({**made_of, "plan": {"backend": plan.backend, **asdict(plan.offer.sampling)}})
                 timing = self._animate(request, source, plan, job)
+                facts = self._facts(request, plan, job.progress.frames)
+                if self.signature is not None:
+                    signed = job.directory / "signed.mp4"
+                    self.signature.sign(job.video, signed, request.out.name, facts)
+                    signed.replace(job.video)
+                job.finish()
             except BaseException as error:
                 long = source.frames >= WORTH_KEEPING * self.bundle.config.frames_per_second
                 if not job.progress.clips or not (long if resume is None else resume):
@@ -152,7 +169,23 @@ class Session:
                         f"{source.frames} frames are done, and the same command goes on from there"
                     ) from error
                 raise
+        if self.provenance:
+            facts["sha256"] = file_sha256(request.out)
+            with explained(request.out):
+                request.out.with_name(f"{request.out.name}.json").write_text(json.dumps(facts, indent=1) + "\n")
         return self._closing(request, plan, timing)
+
+    def _facts(self, request: Request, plan: Plan, frames: int) -> dict[str, Any]:
+        """What the video was made of and how: JSON."""
+        return {
+            "generator": "emo-rt",
+            **{
+                name.replace(" ", "_"): value for name, value in self._made_of(request).items() if "options" not in name
+            },
+            "model": self.bundle.manifest.name,
+            "frames": frames,
+            "plan": {"backend": plan.backend, **asdict(plan.offer.sampling)},
+        }
 
     def _made_of(self, request: Request) -> dict[str, Any]:
         """What decides over every pixel, by the words that a refusal says it with."""
@@ -165,7 +198,7 @@ class Session:
             "seed": request.seed,
             "speed": request.speed,
             "plan options": asdict(self.wishes),
-            "version of emo-rt": version("emo-rt"),
+            "version": version("emo-rt"),
         }
 
     def _plan_of(self, job: Job, made_of: Mapping[str, Any]) -> Plan | None:

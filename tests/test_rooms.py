@@ -20,7 +20,7 @@ MAY_IMPORT = {
 #: All that the runtime may need from others: never PyTorch.
 RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "platformdirs", "tqdm"}
 #: What only a backend of its own may need: one file each, which is imported when it is asked for.
-BACKEND_PACKAGES = {"openvino_engine": {"openvino"}, "tensorrt_engine": {"cuda"}}
+BACKEND_PACKAGES = {"openvino_engine": {"openvino"}, "tensorrt_engine": {"cuda"}, "sign": {"c2pa"}}
 
 
 def imports(path: Path) -> Iterator[str]:

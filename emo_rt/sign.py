@@ -1,0 +1,89 @@
+"""C2PA content credentials: a signature by which anyone can tell that, and by what, a video was generated.
+
+Needs `pip install c2pa-python`, and a certificate that may sign claims.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emo_rt.errors import InputError
+
+#: The IPTC's word for media that a trained model made.
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What signs.
+
+    Attributes:
+        certificate: PEM file, the signer's first, then those up to the root.
+        key: PEM file (PKCS 8) of the certificate's private key.
+        algorithm: one of ALGORITHMS, that the key is for.
+        timestamps: URL of a time-stamping authority; None to sign without a trusted time.
+
+    Raises:
+        InputError: if c2pa-python is not installed, a file cannot be read, or there is no such algorithm.
+    """
+
+    certificate: Path
+    key: Path
+    algorithm: str = "es256"
+    timestamps: str | None = None
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("c2pa") is None:
+            raise InputError("signing needs c2pa-python, which is not installed: pip install c2pa-python")
+        if self.algorithm not in ALGORITHMS:
+            raise InputError(f"signing algorithm {self.algorithm!r} is unknown; choose {', '.join(ALGORITHMS)}")
+        for name, path in (("certificate", self.certificate), ("key", self.key)):
+            try:
+                if b"-----BEGIN" not in path.read_bytes():
+                    raise InputError(f"{name} {path}: is no PEM file")
+            except OSError as error:
+                raise InputError(f"{name} {path}: cannot be read ({error.strerror})") from error
+
+    def sign(self, source: Path, signed: Path, title: str, facts: Mapping[str, Any]) -> None:
+        """Writes the video again with its credentials.
+
+        Args:
+            facts: about how it was made; JSON.
+
+        Raises:
+            InputError: if the certificate cannot sign this, or the file cannot be written.
+        """
+        import c2pa
+
+        claim = {
+            "claim_generator_info": [{"name": "emo-rt", "version": facts["version"]}],
+            "title": title,
+            "format": "video/mp4",
+            "assertions": [
+                {
+                    "label": "c2pa.actions.v2",
+                    "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}]},
+                },
+                {"label": "org.emo-rt.generation", "data": dict(facts)},
+            ],
+        }
+        info = c2pa.C2paSignerInfo(
+            self.algorithm.encode(),
+            self.certificate.read_bytes(),
+            self.key.read_bytes(),
+            self.timestamps.encode() if self.timestamps else None,
+        )
+        try:
+            with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(claim)) as builder:
+                builder.sign_file(source, signed, signer)
+        except c2pa.C2paError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"certificate {self.certificate}: the video cannot be signed with it ({reason})"
+            ) from error
