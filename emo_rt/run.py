@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         request = _request(options)
         jobs = read_jobs(options.batch, request) if options.batch else None
-        signature = Signature(*options.sign, options.sign_algorithm, options.timestamps) if options.sign else None
+        signature = _signature(options)
         bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
         session = Session(bundle, _wishes(options), signature, options.provenance)
         if jobs is not None:
@@ -92,6 +92,13 @@ def _request(options: argparse.Namespace) -> Request:
         speed=options.speed,
         growing=options.fragmented or options.out == STDOUT or options.audio == STDIN,
     )
+
+
+def _signature(options: argparse.Namespace) -> Signature | None:
+    if options.sign is None:
+        return None
+    certificate, key = options.sign
+    return Signature(certificate, key, options.sign_algorithm, options.timestamps)
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:

@@ -177,11 +177,11 @@ class Session:
 
     def _facts(self, request: Request, plan: Plan, frames: int) -> dict[str, Any]:
         """What the video was made of and how: JSON."""
+        made_of = self._made_of(request)
+        del made_of["plan options"]
         return {
             "generator": "emo-rt",
-            **{
-                name.replace(" ", "_"): value for name, value in self._made_of(request).items() if "options" not in name
-            },
+            **{name.replace(" ", "_"): value for name, value in made_of.items()},
             "model": self.bundle.manifest.name,
             "frames": frames,
             "plan": {"backend": plan.backend, **asdict(plan.offer.sampling)},

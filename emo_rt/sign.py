@@ -84,6 +84,4 @@ class Signature:
                 builder.sign_file(source, signed, signer)
         except c2pa.C2paError as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"certificate {self.certificate}: the video cannot be signed with it ({reason})"
-            ) from error
+            raise InputError(f"certificate {self.certificate}: cannot sign the video ({reason})") from error
