@@ -15,7 +15,7 @@ test: .venv/dev.ready  ## lint, types and tests
 # The runtime alone: no torch, diffusers or transformers.
 .venv/run.ready: pyproject.toml
 	$(PYTHON) -m venv .venv/run
-	.venv/run/bin/pip install --quiet --disable-pip-version-check --editable .
+	.venv/run/bin/pip install --quiet --disable-pip-version-check --editable ".[openvino]"
 	touch $@
 
 .venv/dev.ready: pyproject.toml $(CONSTRAINTS)

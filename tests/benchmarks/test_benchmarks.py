@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import constants, gpu, paper_size, precisions
+from benchmarks import constants, cpu, gpu, paper_size, precisions
 from emo_rt.bundle import GRAPH_NAMES
 from export.graphs import Graph
 from training.config import EmoConfig
@@ -104,3 +104,34 @@ def test_what_is_done_at_the_papers_size_at_the_test_size(
         monkeypatch.setattr(paper_size, name, lambda *_: 1 / 0)
     assert paper_size.main(command) == 0
     assert json.loads(out.read_text()) == result
+
+
+def test_processors_row_by_row(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compiling is left out: it takes minutes, and what is compiled is compared by the row before."""
+    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
+    monkeypatch.setattr(cpu, "ENGINES", {"ONNX Runtime": "onnxruntime:fp32", "TensorRT": "tensorrt:fp32"})
+    out = tmp_path / "cpu.json"
+    command = ["--model", str(checkpoint), "--turns", "1", "--frames", "2", "--resolutions", "--out", str(out)]
+    assert cpu.main(command) == 0
+    printed = capsys.readouterr()
+    assert "without TensorRT: backend tensorrt" in printed.err
+    result = json.loads(out.read_text())
+    rows = {row["row"]: row for row in result["rows"]}
+    assert list(rows) == [
+        "PyTorch",
+        "PyTorch, constants once",
+        "torch.compile",
+        "torch.compile, bfloat16",
+        "ONNX Runtime",
+        "ONNX Runtime, overlapped",
+    ]
+    assert all(row["clip_seconds"] > 0 for row in rows.values())
+    assert rows["PyTorch, constants once"]["psnr"] > 60
+    assert 20 < rows["torch.compile, bfloat16"]["psnr"] < 70
+    assert rows["ONNX Runtime"]["psnr"] == rows["ONNX Runtime, overlapped"]["psnr"] > 60
+    assert result["peak"]["peak_gflops_float32"] > 1
+    assert [size["clip_frames"] for size in result["sizes"]] == [2]
+    assert out.with_suffix(".png").stat().st_size > 5000
