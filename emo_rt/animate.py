@@ -24,7 +24,7 @@ from emo_rt.media import AudioStream, read_image
 from emo_rt.pace import Pace
 from emo_rt.plan import Sampling
 from emo_rt.stages import decoded_clips
-from emo_rt.video import STDOUT, VideoWriter, check_output, encode_clip
+from emo_rt.video import STDOUT, VideoWriter, check_output, encode_clip, explained
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,9 @@ def animate(
             yield chunk.voice
 
     def writer(path: Path) -> VideoWriter:
+        if path != STDOUT:
+            with explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
         size = (config.resolution, config.resolution)
         rates = (config.frames_per_second, stream.sound_rate, stream.sound_channels)
         return VideoWriter(path, size, *rates, metadata=metadata, growing=request.growing)

@@ -142,8 +142,8 @@ class Session:
         if request.growing:
             if self.signature or self.provenance:
                 raise InputError(f"output {request.out}: a video that grows cannot be signed or have a JSON beside it")
-            plan = self.plan()
-            return self._closing(request, plan, self._animate(request, source, plan, None))
+            timing = self._animate(request, source, self.plan(), None)
+            return self._closing(request, sum(timing.frames), timing)
         assert source.frames is not None, "a voice that is still coming needs an MP4 that grows"
         made_of = self._made_of(request)
         with Job(request.out) as job:
@@ -173,7 +173,7 @@ class Session:
             facts["sha256"] = file_sha256(request.out)
             with explained(request.out):
                 request.out.with_name(f"{request.out.name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        return self._closing(request, plan, timing)
+        return self._closing(request, job.progress.frames, timing)
 
     def _facts(self, request: Request, plan: Plan, frames: int) -> dict[str, Any]:
         """What the video was made of and how: JSON."""
@@ -247,13 +247,10 @@ class Session:
             ),
         }
 
-    def _closing(self, request: Request, plan: Plan, timing: Timing) -> str:
+    def _closing(self, request: Request, frames: int, timing: Timing) -> str:
         fps = self.bundle.config.frames_per_second
-        frames = sum(timing.frames)
-        return (
-            f"{request.out}: {frames} frames, {frames / fps:.2f} s of video in "
-            f"{timing.seconds:.2f} s; {timing.report(self.wishes.target_fps or fps)}"
-        )
+        report = timing.report(self.wishes.target_fps or fps)
+        return f"{request.out}: {frames} frames, {frames / fps:.2f} s of video in {timing.seconds:.2f} s; {report}"
 
 
 def say(line: str) -> None:

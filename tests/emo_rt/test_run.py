@@ -251,3 +251,12 @@ def test_what_a_video_was_made_of_is_written_in_it_and_beside_it(
     assert facts["sha256"] == file_sha256(out)
     assert facts["plan"] == {"backend": "onnxruntime", "steps": 3, "guidance_scale": 1.5, "guided_steps": 3}
     assert run.main(command(bundle, portrait, voice, out, "--provenance", "--fragmented")) == 2
+
+
+def test_a_video_that_grows_has_the_same_frames(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
+    whole, growing = tmp_path / "whole.mp4", tmp_path / "new" / "growing.mp4"
+    assert run.main(command(bundle, portrait, voice, whole)) == 0
+    assert run.main(command(bundle, portrait, voice, growing, "--fragmented")) == 0
+    assert b"moof" in growing.read_bytes()
+    np.testing.assert_array_equal(read_video(growing)["frames"], read_video(whole)["frames"])
+    assert [path.name for path in growing.parent.iterdir()] == ["growing.mp4"]
