@@ -28,7 +28,7 @@ from emo_rt.stages import decoded_clips
 from emo_rt.video import encode_clip
 
 #: Clips of each measurement; the first fills the stages and is not counted.
-CLIPS = 4
+CLIPS = 5
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def measure(cascade: Cascade) -> Costs:
         return float(first), statistics.median(others)
 
     seconds(1, 1)  # engines are slow at first
-    (_, few), (_, plain), (first, guided) = (seconds(*counts) for counts in ((1, 0), (4, 0), (4, 4)))
-    plain_step = max(plain - few, 0.0) / 3
-    clip = max(few - plain_step, 0.0)
-    return Costs(max(first - guided, 0.0), clip, max(guided - clip, 0.0) / 4, plain_step)
+    (first, few), (_, many), (_, plain) = (seconds(*counts) for counts in ((2, 2), (8, 8), (8, 0)))
+    guided_step = max(many - few, 0.0) / 6
+    clip = max(few - 2 * guided_step, 0.0)
+    return Costs(max(first - few, 0.0), clip, guided_step, max(plain - clip, 0.0) / 8)
 
 
 def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[], Cascade]) -> Costs:
