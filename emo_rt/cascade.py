@@ -156,6 +156,11 @@ class Cascade:
             motion_latents = to_numpy(latents)[-config.motion_frames :]
             yield DenoisedClip(clip, latents, motion_latents, started)
 
+    def prepare(self, sampling: Sampling) -> None:
+        """Loads now what the first clip would wait for."""
+        for graph, _ in self._schedule(sampling):
+            self.engine(graph)
+
     def decode(self, clip: DenoisedClip) -> np.ndarray:
         """A clip's frames: RGB uint8 (k, R, R, 3)."""
         return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]

@@ -220,7 +220,10 @@ class Session:
     def _animate(self, request: Request, source: Source, plan: Plan, job: Job | None) -> Timing:
         target = self.wishes.target_fps
         sampling = Pace(plan, target, say) if target and plan.faster else plan.offer.sampling
-        timing = animate(request, source, self.cascade(plan.backend), sampling, self.metadata(request, plan), job)
+        cascade = self.cascade(plan.backend)
+        for way in [way for way, _ in sampling.ways] if isinstance(sampling, Pace) else [sampling]:
+            cascade.prepare(way)
+        timing = animate(request, source, cascade, sampling, self.metadata(request, plan), job)
         self._check(plan, timing)
         return timing
 
