@@ -238,7 +238,7 @@ def plot(rows: Sequence[dict[str, Any]], playing: float, path: Path) -> None:
     bars = axes.barh(names, seconds, color=["#8a8a8a" if "orch" in name else "#3a6ea5" for name in names])
     labels = [f"{row['frames_per_second']:.0f} fps, {row['psnr']:.0f} dB" for row in rows]
     axes.bar_label(bars, labels, padding=4)
-    axes.axvline(playing, color="#c44444")
+    axes.axvline(playing, color="#c44444", linestyle="--", zorder=0)
     axes.invert_yaxis()
     axes.set_xlim(0, max(seconds) * 1.25)
     axes.set_xlabel("seconds for a clip, everything included (red: as long as it plays)")
