@@ -116,9 +116,9 @@ class Timing:
         return sum(self.frames[1:]) / (self.written[-1] - self.written[0]) if len(self.written) > 1 else math.nan
 
     def missed(self, target_fps: float) -> int:
-        """Clips that were late for somebody who watched from the first one on."""
+        """Clips that were late, by a frame or more, for somebody who watched from the first one on."""
         due = self.written[0] + np.cumsum([0, *self.frames[:-1]]) / target_fps
-        return int(np.sum(np.array(self.written) > due + 1e-6))
+        return int(np.sum(np.array(self.written) >= due + 1 / target_fps))
 
     def report(self, target_fps: float) -> str:
         """One line."""

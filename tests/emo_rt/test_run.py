@@ -17,6 +17,7 @@ from PIL import Image
 from samples import drawn_face, read_video, tones, write_sound
 
 from emo_rt import run
+from emo_rt.animate import Timing
 from emo_rt.bundle import file_sha256
 from emo_rt.errors import InputError
 from emo_rt.job import Job
@@ -260,3 +261,12 @@ def test_a_video_that_grows_has_the_same_frames(bundle: Path, portrait: Path, vo
     assert b"moof" in growing.read_bytes()
     np.testing.assert_array_equal(read_video(growing)["frames"], read_video(whole)["frames"])
     assert [path.name for path in growing.parent.iterdir()] == ["growing.mp4"]
+
+
+def test_a_clip_is_late_if_a_viewer_waits_for_it() -> None:
+    timing = Timing(started=0.0, written=[1.0, 1.15, 1.33, 1.53], latencies=[0.1] * 4, frames=[4, 4, 4, 2])
+    assert timing.missed(25) == 1  # due at 1.0, 1.16, 1.32 and 1.48
+    assert timing.missed(10) == 0
+    assert timing.missed(50) == 3
+    assert "1 of 4 late at 25 frames per second" in timing.report(25)
+    assert timing.sustained_fps == pytest.approx(10 / 0.53)
