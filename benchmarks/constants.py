@@ -96,7 +96,8 @@ class BothHalves(nn.Module):
             name: tensor if name.startswith("audio_") else tensor.repeat(2, *[1] * (tensor.ndim - 1))
             for name, tensor in conditions.items()
         }
-        predictions = self.backbone.predict(latents[None].expand(2, -1, -1, -1, -1), time_embedding.expand(2, -1), both)
+        latents_of_both = latents[None].expand(2, -1, -1, -1, -1)
+        predictions, _ = self.backbone.predict(latents_of_both, time_embedding.expand(2, -1), both)
         prediction = predictions[0] + guidance_scale * (predictions[1] - predictions[0])
         return latents_coefficient * latents + prediction_coefficient * prediction
 

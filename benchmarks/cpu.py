@@ -1,8 +1,9 @@
 """What each technique brings on a processor, one a row: ``python -m benchmarks.cpu``.
 
 A step with guidance, and the whole pipeline (voice, ReferenceNet, steps, decoder, H.264) in seconds per clip, in
-PyTorch, then in the engines, then with the stages at work at the same time. Rows take turns within one run. Beside each
-median: how far the video is from PyTorch's, and how well the movement of the mouth in it follows that of PyTorch's.
+PyTorch, then in the engines, then with the stages at work at the same time and deep features reused. Rows take turns
+within one run. Beside each median: how far the video is from PyTorch's, and how well the movement of the mouth in it
+follows that of PyTorch's.
 
 Then what a clip costs as its length and resolution grow, and the command line as the voice grows. A plot shows the
 pipeline row by row.
@@ -34,9 +35,9 @@ from benchmarks.precisions import bundle_of
 from benchmarks.run import time_video
 from benchmarks.turns import median_milliseconds
 from emo_rt.bundle import Bundle
-from emo_rt.cascade import BACKBONES, Cascade
+from emo_rt.cascade import Cascade
 from emo_rt.engine import to_numpy
-from emo_rt.engines import check_runs_here
+from emo_rt.engines import check_runs_here, runs_here
 from emo_rt.errors import EmoError
 from emo_rt.plan import Sampling
 from emo_rt.run import DEFAULT_BUNDLE
@@ -62,7 +63,11 @@ ENGINES = {
     "OpenVINO, bfloat16": "openvino-bf16:fp32",
     "OpenVINO, INT8 and bfloat16": "openvino-bf16:int8",
 }
-OVERLAPPED = ("ONNX Runtime", "OpenVINO, bfloat16")
+OVERLAPPED = ("ONNX Runtime", "OpenVINO, bfloat16", "OpenVINO, INT8 and bfloat16")
+#: What the cost of larger clips is measured with.
+GROWING = ("onnxruntime", "openvino-bf16")
+#: Each of these rows is measured again with so much of its steps reused: one in so many is whole.
+CACHE_INTERVALS = (2, 4)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Row:
 def pipeline_row(model: EmoModel, scene: Scene) -> Row:
     """The reference pipeline as it is."""
     pipeline, fps = EmoPipeline(model), model.config.frames_per_second
-    inputs = graphs(model)[BACKBONES[1]].inputs
+    inputs = graphs(model)["guided_backbone"].inputs
     voices = [{k: v[i : i + 1] if k.startswith("audio_") else v for k, v in inputs.items()} for i in range(2)]
     timestep = torch.tensor([500.0])
 
@@ -106,13 +111,14 @@ def cascade_row(name: str, cascade: Cascade, scene: Scene, example: dict[str, np
             clips.append(frames)
         return np.concatenate(clips)
 
-    step = cascade.engine(BACKBONES[1])
+    step = cascade.engine("guided_backbone")
     return Row(name, video, lambda: to_numpy(step.run(example)["next_latents"]))
 
 
-def overlapped_row(name: str, cascade: Cascade, scene: Scene) -> Row:
+def overlapped_row(name: str, cascade: Cascade, scene: Scene, cache_interval: int = 1) -> Row:
     """The cascade with its stages at work at the same time."""
-    sampling, fps = Sampling.of(cascade.config), cascade.config.frames_per_second
+    sampling = Sampling.of(cascade.config, cache_interval=cache_interval)
+    fps = cascade.config.frames_per_second
 
     def video() -> np.ndarray:
         clips = []
@@ -123,13 +129,14 @@ def overlapped_row(name: str, cascade: Cascade, scene: Scene) -> Row:
                 clips.append(frames)
         return np.concatenate(clips)
 
-    return Row(f"{name}, overlapped", video)
+    cached = f", 1 step in {cache_interval} whole" if cache_interval > 1 else ""
+    return Row(f"{name}, overlapped{cached}", video)
 
 
 def make_rows(checkpoint: Path, scene: Scene, threads: int | None) -> list[Row]:
     """All rows; engines that cannot run here are left out and said."""
     model = EmoModel.load(checkpoint)
-    example = {key: tensor.numpy() for key, tensor in graphs(model)[BACKBONES[1]].inputs.items()}
+    example = {key: tensor.numpy() for key, tensor in graphs(model)["guided_backbone"].inputs.items()}
     found = [pipeline_row(model, scene)]
     for name, precision, compiled in (
         ("PyTorch, constants once", "fp32", False),
@@ -152,7 +159,7 @@ def make_rows(checkpoint: Path, scene: Scene, threads: int | None) -> list[Row]:
         cascade = Cascade.load(bundle, backend, threads)
         found.append(cascade_row(name, cascade, scene, example))
         if name in OVERLAPPED:
-            found.append(overlapped_row(name, cascade, scene))
+            found += [overlapped_row(name, cascade, scene, interval) for interval in (1, *CACHE_INTERVALS)]
     return found
 
 
@@ -186,7 +193,7 @@ def measure(rows: Sequence[Row], turns: int, reader: FaceReader) -> list[dict[st
 
 def peak(model: EmoModel) -> dict[str, float]:
     """The operations of a step with guidance, in GFLOP, and what this machine makes of large products, in GFLOP/s."""
-    graph = graphs(model)[BACKBONES[1]]
+    graph = graphs(model)["guided_backbone"]
     with FlopCounterMode(display=False) as counter:
         graph.run()
     found = {"step_gflop": counter.get_total_flops() / 1e9}
@@ -201,9 +208,13 @@ def peak(model: EmoModel) -> dict[str, float]:
     return {key: round(value, 2) for key, value in found.items()}
 
 
-def growth(checkpoint: Path, backend: str, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
-    """What a step with guidance and the decoder cost for other clips, in milliseconds for each frame."""
+def growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
+    """What a step with guidance and the decoder cost for other clips, in milliseconds for each frame.
+
+    Clips of two videos in one batch would cost what one clip of twice the frames costs, or more.
+    """
     rows = []
+    backends = [backend for backend in GROWING if backend in runs_here()]
     config = EmoModel.load(checkpoint).config
     sizes = [(count, config.resolution) for count in frames] + [(config.clip_frames, side) for side in resolutions]
     with tempfile.TemporaryDirectory() as folder:
@@ -211,22 +222,24 @@ def growth(checkpoint: Path, backend: str, frames: Sequence[int], resolutions: S
             options = Options("fp32", "onnxruntime", clip_frames=count, resolution=side)
             directory = Path(folder) / f"{count}-{side}"
             build(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
-            cascade = Cascade.load(Bundle.load(directory), backend)
             inputs = {name: graph.inputs for name, graph in graphs(load(checkpoint, options)).items()}
-            calls: list[Callable[[], object]] = []
-            for name in (BACKBONES[1], "vae_decoder"):
-                arrays = {key: tensor.numpy() for key, tensor in inputs[name].items()}
-                engine = cascade.engine(name)
-                calls.append(lambda engine=engine, arrays=arrays: engine.run(arrays))  # type: ignore[misc]
-            step, decoder = median_milliseconds(calls, 5)
-            rows.append(
-                {
-                    "clip_frames": count,
-                    "resolution": side,
-                    "step_milliseconds_per_frame": round(step / count, 3),
-                    "decoder_milliseconds_per_frame": round(decoder / count, 3),
-                }
-            )
+            for backend in backends:
+                cascade = Cascade.load(Bundle.load(directory), backend)
+                calls: list[Callable[[], object]] = []
+                for name in ("guided_backbone", "vae_decoder"):
+                    arrays = {key: tensor.numpy() for key, tensor in inputs[name].items()}
+                    engine = cascade.engine(name)
+                    calls.append(lambda engine=engine, arrays=arrays: engine.run(arrays))  # type: ignore[misc]
+                step, decoder = median_milliseconds(calls, 7)
+                rows.append(
+                    {
+                        "backend": backend,
+                        "clip_frames": count,
+                        "resolution": side,
+                        "step_milliseconds_per_frame": round(step / count, 3),
+                        "decoder_milliseconds_per_frame": round(decoder / count, 3),
+                    }
+                )
     return rows
 
 
@@ -265,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     scene = bundled_scene(config, CLIPS * config.clip_frames)
     try:
         rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED))
-        sizes = growth(args.model, "onnxruntime", args.frames, args.resolutions)
+        sizes = growth(args.model, args.frames, args.resolutions)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         return 2

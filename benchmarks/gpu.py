@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.machine import CHECKOUT, machine, results_file
-from emo_rt.bundle import MANIFEST_NAME, Bundle
+from emo_rt.bundle import Bundle
 from emo_rt.cascade import Cascade
 from emo_rt.engine import Tensor, to_numpy
 from emo_rt.engines import check_runs_here
@@ -33,7 +33,7 @@ from emo_rt.errors import EmoError
 from export.bundle import build, convert, load
 from export.graphs import Graph, graphs
 from export.manifest import noise_schedule, runtime_config
-from export.plan import Options, read_sources
+from export.plan import Options, outdated, read_sources
 from export.validate import bundled_scene, psnr
 from training.config import EmoConfig
 from training.model import EmoModel
@@ -43,11 +43,12 @@ WORK = CHECKOUT / "out" / "benchmarks"
 
 @dataclass(frozen=True)
 class Row:
-    """One way to run the cascade: ``backend`` is one of emo_rt's, or pytorch."""
+    """One way to run the cascade: ``backend`` is emo_rt's, or pytorch; one step in ``cache_interval`` is whole."""
 
     precision: str
     backend: str
     compiled: bool = False
+    cache_interval: int = 1
 
 
 ROWS = {
@@ -56,6 +57,7 @@ ROWS = {
     "pytorch-fp16-compiled": Row("fp16", "pytorch", compiled=True),
     "onnxruntime-fp16": Row("fp16", "onnxruntime"),
     "tensorrt-fp16": Row("fp16", "tensorrt"),
+    "tensorrt-fp16-cached": Row("fp16", "tensorrt", cache_interval=4),
     "tensorrt-int8": Row("int8", "tensorrt"),
     "tensorrt-fp8": Row("fp8", "tensorrt"),
 }
@@ -121,7 +123,12 @@ def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[
         """Seconds of a clip after the first, the median of several, and the frames of all."""
         moments, frames = [], []
         for clip in cascade.generate(
-            scene.portrait, scene.face_box, [scene.waveform], steps=steps, max_frames=count * config.clip_frames
+            scene.portrait,
+            scene.face_box,
+            [scene.waveform],
+            steps=steps,
+            cache_interval=row.cache_interval,
+            max_frames=count * config.clip_frames,
         ):
             moments.append(time.perf_counter())
             frames.append(clip)
@@ -159,8 +166,9 @@ def _cascade(directory: Path, config: EmoConfig, row: Row, device: str) -> Casca
     check_runs_here(row.backend)
     options = Options(row.precision, row.backend, calibration_clips=2)
     bundle = WORK / f"{directory.name}-{row.precision}-{row.backend}"
-    if not (bundle / MANIFEST_NAME).exists():
-        build(directory, bundle, options, read_sources(directory, options), check=False)
+    sources = read_sources(directory, options)
+    if outdated(bundle, sources):
+        build(directory, bundle, options, sources, check=False)
     return Cascade.load(Bundle.load(bundle), row.backend)
 
 

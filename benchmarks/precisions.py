@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.machine import CHECKOUT, machine, results_file
 from benchmarks.turns import median_milliseconds
 from emo_rt.bundle import Bundle
-from emo_rt.cascade import BACKBONES, Cascade
+from emo_rt.cascade import Cascade
 from emo_rt.engine import to_numpy
 from emo_rt.errors import EmoError
 from export.bundle import build
@@ -42,7 +42,7 @@ def bundle_of(checkpoint: Path, row: str) -> Bundle:
 
 def measure(checkpoint: Path, rows: list[str], turns: int, threads: int | None) -> list[dict[str, float | str]]:
     """Each row's median milliseconds of a guided step, how often faster than the first row, and its video's PSNR."""
-    model, name = EmoModel.load(checkpoint), BACKBONES[1]
+    model, name = EmoModel.load(checkpoint), "guided_backbone"
     scene = bundled_scene(model.config, 60)
     inputs = {key: tensor.numpy() for key, tensor in graphs(model)[name].inputs.items()}
     calls: list[Callable[[], object]] = []

@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = args.out / f"{bundle.manifest.name}-{bundle.manifest.precision}-{args.backend}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     for name, milliseconds in graph_times.items():
-        print(f"{name:>14}: {milliseconds:.1f} ms")
+        print(f"{name:>23}: {milliseconds:.1f} ms")
     for video in videos:
         print(
             f"{video['voice_seconds']:>12g} s: {video['wall_seconds']:.1f} s, "

@@ -19,9 +19,6 @@ from emo_rt.face import Box, face_region
 from emo_rt.plan import Clip, Sampling, clip_noise
 from emo_rt.schedule import ddim_coefficients
 
-#: Graphs of a denoising step: without guidance, and with.
-BACKBONES = ("backbone", "guided_backbone")
-
 
 @dataclass(frozen=True)
 class DenoisedClip:
@@ -65,7 +62,7 @@ class Cascade:
         """
         engine = functools.cache(lambda name: load_engine(bundle, name, backend, threads))
         for name in GRAPH_NAMES:
-            if name not in BACKBONES:
+            if "backbone" not in name:
                 engine(name)
         return cls(bundle.config, bundle.noise_schedule, engine)
 
@@ -79,17 +76,18 @@ class Cascade:
         steps: int | None = None,
         guidance_scale: float | None = None,
         guided_steps: int | None = None,
+        cache_interval: int | None = None,
         speed: float | None = None,
         max_frames: int | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields the video clip by clip: RGB uint8 (k, R, R, 3), k = f but for the last clip.
 
         Args:
-            steps, guidance_scale, guided_steps: see `Sampling`; None for the bundle's own.
+            steps, guidance_scale, guided_steps, cache_interval: see `Sampling`; None for the bundle's own.
 
         For the others, and what is raised, see `denoise`.
         """
-        sampling = Sampling.of(self.config, steps, guidance_scale, guided_steps)
+        sampling = Sampling.of(self.config, steps, guidance_scale, guided_steps, cache_interval)
         for clip in self.denoise(portrait, face_box, voice, sampling, seed=seed, speed=speed, max_frames=max_frames):
             yield self.decode(clip)
 
@@ -150,11 +148,12 @@ class Cascade:
                     {"reference_latents": reference_latents, "motion_latents": motion_latents}
                 ),
             }
-            latents: Tensor = clip_noise(seed, clip.index, latents_shape)
+            state: dict[str, Tensor] = {"latents": clip_noise(seed, clip.index, latents_shape)}
             for graph, step in schedule(sampling() if callable(sampling) else sampling):
-                latents = self.engine(graph).run({**conditions, **step, "latents": latents})["next_latents"]
-            motion_latents = to_numpy(latents)[-config.motion_frames :]
-            yield DenoisedClip(clip, latents, motion_latents, started)
+                state |= self.engine(graph).run({**conditions, **step, **state})
+                state["latents"] = state["next_latents"]
+            motion_latents = to_numpy(state["latents"])[-config.motion_frames :]
+            yield DenoisedClip(clip, state["latents"], motion_latents, started)
 
     def prepare(self, sampling: Sampling) -> None:
         """Loads now what the first clip would wait for."""
@@ -170,7 +169,7 @@ class Cascade:
         coefficients = ddim_coefficients(self.noise_schedule, sampling.steps)
         return [
             (
-                BACKBONES[step < sampling.guided_steps],
+                graph,
                 {
                     **self.engine("time_embedding").run({"timestep": _scalar(timestep)}),
                     "guidance_scale": _scalar(sampling.guidance_scale),
@@ -178,7 +177,9 @@ class Cascade:
                     "prediction_coefficient": _scalar(prediction_coefficient),
                 },
             )
-            for step, (timestep, latents_coefficient, prediction_coefficient) in enumerate(coefficients)
+            for graph, (timestep, latents_coefficient, prediction_coefficient) in zip(
+                sampling.graphs, coefficients, strict=True
+            )
         ]
 
 

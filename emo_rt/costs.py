@@ -38,18 +38,19 @@ class Costs:
     Attributes:
         start: what comes before the first clip, and after its denoising.
         clip: everything of a clip but its steps.
-        guided_step, plain_step: of denoising.
+        backbone, guided_backbone, shallow_backbone, shallow_guided_backbone: a step with that graph.
     """
 
     start: float
     clip: float
-    guided_step: float
-    plain_step: float
+    backbone: float
+    guided_backbone: float
+    shallow_backbone: float
+    shallow_guided_backbone: float
 
     def clip_seconds(self, sampling: Sampling) -> float:
         """What one clip takes after another."""
-        plain = sampling.steps - sampling.guided_steps
-        return self.clip + sampling.guided_steps * self.guided_step + plain * self.plain_step
+        return self.clip + sum(getattr(self, graph) for graph in sampling.graphs)
 
     def first_frame(self, sampling: Sampling) -> float:
         """What the first clip takes until it is written, engines loaded."""
@@ -57,15 +58,15 @@ class Costs:
 
 
 def measure(cascade: Cascade) -> Costs:
-    """Makes clips of noise in three ways, which tell the three costs apart."""
+    """Makes clips of noise in five ways, which tell the costs apart."""
     config = cascade.config
     portrait = np.random.default_rng(0).integers(256, size=(config.resolution, config.resolution, 3), dtype=np.uint8)
     face = Box(config.resolution // 4, config.resolution // 4, config.resolution // 2, config.resolution // 2)
     chunk = np.random.default_rng(0).standard_normal(config.samples_per_frame * config.clip_frames).astype(np.float32)
 
-    def seconds(steps: int, guided_steps: int) -> tuple[float, float]:
+    def seconds(steps: int, guided_steps: int, cache_interval: int = 1) -> tuple[float, float]:
         """Of the first clip, and of each after it."""
-        sampling = Sampling(steps, config.guidance_scale, guided_steps)
+        sampling = Sampling(steps, config.guidance_scale, guided_steps, cache_interval)
         clips = cascade.denoise(portrait, face, itertools.repeat(0.1 * chunk), sampling)
         times = [time.perf_counter()]
         with closing(decoded_clips(cascade, clips)) as decoded:
@@ -76,10 +77,21 @@ def measure(cascade: Cascade) -> Costs:
         return float(first), statistics.median(others)
 
     seconds(1, 1)  # engines are slow at first
-    (first, few), (_, many), (_, plain) = (seconds(*counts) for counts in ((2, 2), (8, 8), (8, 0)))
-    guided_step = max(many - few, 0.0) / 6
+    first, few = seconds(2, 2)
+    guided, plain, shallow_guided, shallow = (
+        seconds(8, guided_steps, interval)[1] for interval in (1, 8) for guided_steps in (8, 0)
+    )
+    guided_step = max(guided - few, 0.0) / 6
     clip = max(few - 2 * guided_step, 0.0)
-    return Costs(max(first - few, 0.0), clip, guided_step, max(plain - clip, 0.0) / 8)
+    plain_step = max(plain - clip, 0.0) / 8
+    return Costs(
+        start=max(first - few, 0.0),
+        clip=clip,
+        backbone=plain_step,
+        guided_backbone=guided_step,
+        shallow_backbone=max(shallow - clip - plain_step, 0.0) / 7,
+        shallow_guided_backbone=max(shallow_guided - clip - guided_step, 0.0) / 7,
+    )
 
 
 def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[], Cascade]) -> Costs:
@@ -100,11 +112,11 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
     return Costs(**known[key])
 
 
-def forget(bundle: Bundle, backend: str, threads: int | None) -> None:
-    """Lets the costs be measured again when they are needed next."""
-    known = _read(cache_file())
-    if known.pop(_key(bundle, backend, threads), None):
-        _write(known)
+def correct(bundle: Bundle, backend: str, threads: int | None, factor: float) -> None:
+    """Multiplies known costs by what a long run tells of them."""
+    known, key = _read(cache_file()), _key(bundle, backend, threads)
+    if key in known:
+        _write({**known, key: {name: factor * seconds for name, seconds in known[key].items()}})
 
 
 def cache_file() -> Path:

@@ -69,7 +69,7 @@ class OpenVinoEngine:
         return _CALLER.submit(self._infer, arrays).result()
 
     def _infer(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        results = self._request.infer(arrays, share_inputs=True)
+        results = self._request.infer(arrays, share_inputs=True, share_outputs=True)
         return {spec.name: np.array(results[spec.name]) for spec in self.outputs}
 
 

@@ -18,7 +18,7 @@ class Pace:
     """Says before each clip how it is denoised.
 
     It goes to the next faster way when the last clips took longer than they play, and back when the machine would
-    hold the slower one again. Both are said.
+    hold the slower one again. Both are said, and `changed` is true from then on.
 
     Args:
         plan: begins with its sampling, and falls back to its `faster` ones.
@@ -33,6 +33,7 @@ class Pace:
         self.ways = [(plan.offer.sampling, plan.frames_per_second), *plan.faster]
         self.target_fps, self.say, self.clock = target_fps, say, clock
         self.way = 0
+        self.changed = False
         self._rates: deque[float] = deque(maxlen=WINDOW)
         self._last: float | None = None
 
@@ -57,7 +58,7 @@ class Pace:
 
     def _change(self, way: int, rate: float) -> None:
         word = "slower" if way > self.way else "fast enough again"
-        self.way = way
+        self.way, self.changed = way, True
         self._rates.clear()
         self._last = None
         self.say(f"{rate:.1f} frames per second, {word}: on with {self()}")

@@ -16,6 +16,7 @@ OFFERS_NAME = "offers.json"
 #: A plan must promise this much more than is asked for: no two runs take the same time.
 MARGIN = 1.1
 QUALITIES = ("best", "balanced", "fast")
+_SAMPLING = ("steps", "guidance_scale", "guided_steps", "cache_interval")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def offers(bundle: Bundle) -> list[Offer]:
     """
     try:
         rows = json.loads((bundle.directory / OFFERS_NAME).read_text())["offers"]
-        return [Offer(Sampling(row["steps"], row["guidance_scale"], row["guided_steps"]), row["sync"]) for row in rows]
+        return [Offer(Sampling(*(row[key] for key in _SAMPLING)), row["sync"]) for row in rows]
     except FileNotFoundError:
         own = Sampling.of(bundle.config)
         guided = sorted({own.guided_steps, own.guided_steps // 2, min(own.guided_steps, 1)}, reverse=True)

@@ -144,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--guidance-scale", type=_number, metavar="SCALE", help=guidance)
     guided = "guide only the first so many steps (default: the plan's)"
     add("--guided-steps", type=_whole(0), metavar="STEPS", help=guided)
+    cached = "run the whole model in each Nth step only; the others reuse its deep features (default: the plan's)"
+    add("--cache-interval", type=_whole(1), metavar="N", help=cached)
     add("--speed", type=_number, help="how fast the head turns, degrees per frame (default: the bundle's)")
 
     add = parser.add_argument_group("provenance", "Every MP4 says in its comment that it was generated.").add_argument

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from emo_rt.animate import Request, Source, Timing, animate
 from emo_rt.bundle import Bundle, file_sha256
 from emo_rt.cascade import Cascade
-from emo_rt.costs import Costs, cost_of, forget
+from emo_rt.costs import Costs, correct, cost_of
 from emo_rt.engines import check_runs_here, runs_here
 from emo_rt.errors import InputError
 from emo_rt.job import Job
@@ -29,8 +29,8 @@ from emo_rt.video import explained
 #: Seconds of video that are worth keeping when a run is stopped before its end.
 WORTH_KEEPING = 60
 AUTO = "auto"
-#: A prediction may be so much off, as a share, over so many clips or more.
-TOLERANCE, CLIPS_TO_JUDGE = 0.15, 20
+#: Clips that tell what a machine can sustain, and how much a prediction may be off, as a share, without a word.
+CLIPS_TO_JUDGE, TOLERANCE = 20, 0.15
 
 
 class Stopped(InputError):
@@ -45,7 +45,7 @@ class Wishes:
         backend: a key of `emo_rt.engines.BACKENDS`, or AUTO for the fastest that runs here.
         threads: CPU threads; None for one per core.
         quality, target_fps, max_latency: see `emo_rt.planner.choose`.
-        steps, guidance_scale, guided_steps: see `Sampling`.
+        steps, guidance_scale, guided_steps, cache_interval: see `Sampling`.
     """
 
     backend: str = AUTO
@@ -56,10 +56,11 @@ class Wishes:
     steps: int | None = None
     guidance_scale: float | None = None
     guided_steps: int | None = None
+    cache_interval: int | None = None
 
     @property
-    def sampling(self) -> tuple[int | None, float | None, int | None]:
-        return self.steps, self.guidance_scale, self.guided_steps
+    def sampling(self) -> tuple[int | None, float | None, int | None, int | None]:
+        return self.steps, self.guidance_scale, self.guided_steps, self.cache_interval
 
 
 class Session:
@@ -224,20 +225,18 @@ class Session:
         for way in [way for way, _ in sampling.ways] if isinstance(sampling, Pace) else [sampling]:
             cascade.prepare(way)
         timing = animate(request, source, cascade, sampling, self.metadata(request, plan), job)
-        self._check(plan, timing)
+        if not (isinstance(sampling, Pace) and sampling.changed):
+            self._learn(plan, timing)
         return timing
 
-    def _check(self, plan: Plan, timing: Timing) -> None:
-        """Costs that were measured while the machine did something else, or does now, are not relied on again."""
+    def _learn(self, plan: Plan, timing: Timing) -> None:
+        """Later plans count on what a long run took: costs were measured within seconds, and machines have moods."""
         if math.isnan(plan.frames_per_second) or len(timing.written) < CLIPS_TO_JUDGE:
             return
-        happened = timing.sustained_fps
-        if abs(plan.frames_per_second / happened - 1) > TOLERANCE:
-            forget(self.bundle, plan.backend, self.wishes.threads)
-            say(
-                f"{plan.frames_per_second:.1f} frames per second were predicted, {happened:.1f} came: "
-                "the next run measures this machine again"
-            )
+        predicted, happened = plan.frames_per_second, timing.sustained_fps
+        correct(self.bundle, plan.backend, self.wishes.threads, math.sqrt(predicted / happened))
+        if abs(predicted / happened - 1) > TOLERANCE:
+            say(f"{predicted:.1f} frames per second were predicted, {happened:.1f} came: later plans count on that")
 
     def metadata(self, request: Request, plan: Plan) -> dict[str, str]:
         """What the file says of itself."""

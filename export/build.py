@@ -46,9 +46,9 @@ def _build(args: argparse.Namespace, options: Options) -> int:
     finish = _unfinished(directory, sources)
     print(f"{directory}: {options.precision} for {options.backend}")
     for name in GRAPH_NAMES:
-        print(f"{name:>15}: {'build: ' + reasons[name] if name in reasons else 'up to date'}")
+        print(f"{name:>23}: {'build: ' + reasons[name] if name in reasons else 'up to date'}")
     if finish and not reasons:
-        print(f"{'manifest':>15}: {finish}")
+        print(f"{'manifest':>23}: {finish}")
     if args.dry_run or not (reasons or finish):
         return 0
     _check_space(args.model, directory)
@@ -101,7 +101,7 @@ def _table(directory: Path, validation: Mapping[str, Any], seconds: Mapping[str,
     """What was built, a line for each graph."""
     import onnx
 
-    lines = [f"{'graph':>15} {'MB':>8} {'seconds':>8} {'nodes':>6} {'Q':>5} {'DQ':>5} {'max error':>10}  most frequent"]
+    lines = [f"{'graph':>23} {'MB':>8} {'seconds':>8} {'nodes':>6} {'Q':>5} {'DQ':>5} {'max error':>10}  most frequent"]
     record = read_record(directory)["graphs"]
     counted: set[str] = set()
     for name in GRAPH_NAMES:
@@ -114,7 +114,7 @@ def _table(directory: Path, validation: Mapping[str, Any], seconds: Mapping[str,
         took = f"{seconds[name]:.1f}" if name in seconds else "kept"
         frequent = ", ".join(f"{count} {kind}" for kind, count in nodes.most_common(3))
         lines.append(
-            f"{name:>15} {size:8.1f} {took:>8} {nodes.total():6} {nodes['QuantizeLinear']:5} "
+            f"{name:>23} {size:8.1f} {took:>8} {nodes.total():6} {nodes['QuantizeLinear']:5} "
             f"{nodes['DequantizeLinear']:5} {validation['graphs'][name]['max_error']:10.1e}  {frequent}"
         )
     return "\n".join(lines)

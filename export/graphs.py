@@ -118,7 +118,10 @@ class TimeEmbeddingGraph(nn.Module):
 
 
 class BackboneGraph(nn.Module):
-    """One DDIM step without guidance: the Backbone on the voice, and the step's arithmetic in float32."""
+    """One DDIM step without guidance: the Backbone on the voice, and the step's arithmetic in float32.
+
+    Where ``deep_features`` of an earlier step are among the conditions, it is a shallow one: the outermost level alone.
+    """
 
     FIXED_INPUTS: tuple[str, ...] = ("latents", "time_embedding", "latents_coefficient", "prediction_coefficient")
 
@@ -134,15 +137,20 @@ class BackboneGraph(nn.Module):
         latents_coefficient: Tensor,
         prediction_coefficient: Tensor,
         conditions: dict[str, Tensor],
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
         heard = {name: tensor[1:] if name.startswith("audio_") else tensor for name, tensor in conditions.items()}
-        (prediction,) = self.predictions(latents, time_embedding, heard)
-        return latents_coefficient * latents + prediction_coefficient * prediction
+        (prediction,), deep = self.predictions(latents, time_embedding, heard)
+        return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
-    def predictions(self, latents: Tensor, time_embedding: Tensor, conditions: dict[str, Tensor]) -> Tensor:
-        """One for each voice of the conditions: (voices, f, c, h, w)."""
+    def predictions(
+        self, latents: Tensor, time_embedding: Tensor, conditions: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One for each voice of the conditions, (voices, f, c, h, w), and the deep features if they are new."""
         conditions = {name: tensor.to(self.dtype) for name, tensor in conditions.items()}
-        return self.backbone.predict(latents.to(self.dtype)[None], time_embedding.to(self.dtype), conditions).float()
+        known = conditions.pop("deep_features", None)
+        latents, time_embedding = latents.to(self.dtype)[None], time_embedding.to(self.dtype)
+        predictions, deep = self.backbone.predict(latents, time_embedding, conditions, deep_features=known)
+        return predictions.float(), {"deep_features": at_end(deep)} if known is None else {}
 
 
 class GuidedBackboneGraph(BackboneGraph):
@@ -158,10 +166,10 @@ class GuidedBackboneGraph(BackboneGraph):
         latents_coefficient: Tensor,
         prediction_coefficient: Tensor,
         conditions: dict[str, Tensor],
-    ) -> Tensor:
-        without_voice, with_voice = self.predictions(latents, time_embedding, conditions)
+    ) -> dict[str, Tensor]:
+        (without_voice, with_voice), deep = self.predictions(latents, time_embedding, conditions)
         prediction = without_voice + guidance_scale * (with_voice - without_voice)
-        return latents_coefficient * latents + prediction_coefficient * prediction
+        return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
 
 class VAEDecoderGraph(nn.Module):
@@ -210,15 +218,19 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
     conditioning, reference_net = ConditioningGraph(model), ReferenceNetGraph(model)
     voice_conditions, face_conditions = like_outputs(conditioning, voice), like_outputs(reference_net, faces)
     time_embedding, timestep = TimeEmbeddingGraph(model), {"timestep": torch.tensor([500.0])}
+    scalars = {"latents_coefficient": torch.tensor([0.5]), "prediction_coefficient": torch.tensor([0.5])}
     step = {
         "latents": normal(config.clip_frames, *frame),
         "time_embedding": time_embedding(**timestep),
-        "latents_coefficient": torch.tensor([0.5]),
-        "prediction_coefficient": torch.tensor([0.5]),
+        **scalars,
         **voice_conditions,
         **face_conditions,
     }
-    guided_step = {"guidance_scale": torch.tensor([config.guidance_scale]), **step}
+    guidance = {"guidance_scale": torch.tensor([config.guidance_scale])}
+    shallow_step = model.backbone.shallow_conditions(step)
+    deep_shape = (config.clip_frames, *config.block_out_channels[:2][-1:], config.latent_size, config.latent_size)
+    deep, guided_deep = (at_end(normal(n * deep_shape[0], *deep_shape[1:]).to(dtype_of(model))) for n in (1, 2))
+    backbone, guided_backbone, outputs = BackboneGraph(model), GuidedBackboneGraph(model), ["next_latents"]
     samples = config.audio_window_frames * config.sample_rate // config.frames_per_second
     return {
         "audio_encoder": Graph(AudioEncoderGraph(model), {"waveform": normal(1, samples)}, ["audio_features"]),
@@ -226,8 +238,12 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
         "vae_encoder": Graph(VAEEncoderGraph(model), {"image": pixels}, ["latents"]),
         "reference_net": Graph(reference_net, faces, list(face_conditions)),
         "time_embedding": Graph(time_embedding, timestep, ["time_embedding"]),
-        "backbone": Graph(BackboneGraph(model), step, ["next_latents"]),
-        "guided_backbone": Graph(GuidedBackboneGraph(model), guided_step, ["next_latents"]),
+        "backbone": Graph(backbone, step, [*outputs, "deep_features"]),
+        "guided_backbone": Graph(guided_backbone, guidance | step, [*outputs, "deep_features"]),
+        "shallow_backbone": Graph(backbone, shallow_step | {"deep_features": deep}, outputs),
+        "shallow_guided_backbone": Graph(
+            guided_backbone, guidance | shallow_step | {"deep_features": guided_deep}, outputs
+        ),
         "vae_decoder": Graph(VAEDecoderGraph(model), {"latents": step["latents"]}, ["frames"]),
     }
 

@@ -11,7 +11,9 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,10 +31,15 @@ from training.reader import BUNDLED, FaceReader
 from training.sync import Gallery, portrait_of
 from training.train_reader import load_clips
 
-#: Steps, and how many of them are guided.
-WAYS = ("40:40", "20:20", "12:12", "8:8", "8:4", "6:6", "5:5", "4:4", "4:2", "4:2:3", "3:3", "2:2", "2:1", "1:1")
+#: Steps, how many of them are guided, by how much if not by the bundle's own scale, and which are whole if not all.
+WAYS = (
+    *("40:40", "20:20", "20:20/2", "12:12", "12:12/2", "12:12/3", "8:8", "8:8/2", "8:8/4", "8:4", "6:6", "6:6/2"),
+    *("6:6/3", "5:5", "4:4", "4:4/2", "4:4/4", "4:2", "4:2:3", "3:3", "3:3/3", "2:2", "2:2/2", "2:1", "1:1"),
+)
 #: What a way may lose: dB of the first way's video, correlation of the mouth with the truth, share of frames.
 LEAST_PSNR, SYNC_LOSS, IDENTITY_LOSS = 33.0, 0.02, 0.01
+#: What steps cost, about: a guided one is two, a shallow one a third.
+COSTS = {"backbone": 1.0, "guided_backbone": 2.0, "shallow_backbone": 0.33, "shallow_guided_backbone": 0.67}
 
 
 def measure(
@@ -56,6 +63,7 @@ def measure(
                     steps=way.steps,
                     guidance_scale=way.guidance_scale,
                     guided_steps=way.guided_steps,
+                    cache_interval=way.cache_interval,
                     max_frames=frames,
                 )
                 video = np.concatenate(list(made))
@@ -71,9 +79,7 @@ def measure(
                 bar.update()
     return [
         {
-            "steps": way.steps,
-            "guidance_scale": way.guidance_scale,
-            "guided_steps": way.guided_steps,
+            **asdict(way),
             **dict(zip(("psnr", "sync", "identity"), np.mean(row, axis=0).round(4).tolist(), strict=True)),
         }
         for way, row in zip(ways, rows, strict=True)
@@ -83,8 +89,9 @@ def measure(
 def worth_offering(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     """What loses little against the first row, and is faster than all that loses less; best first."""
 
-    def cost(row: Mapping[str, float]) -> float:
-        return row["steps"] + row["guided_steps"]
+    def cost(row: Mapping[str, Any]) -> float:
+        sampling = Sampling(*(row[field.name] for field in fields(Sampling)))
+        return sum(COSTS[graph] for graph in sampling.graphs)
 
     full = rows[0]
     good = [
@@ -99,16 +106,17 @@ def worth_offering(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, flo
 
 
 def parse_way(text: str, guidance_scale: float) -> Sampling:
-    """``STEPS:GUIDED``, or ``STEPS:GUIDED:SCALE``.
+    """``STEPS:GUIDED``, or ``STEPS:GUIDED:SCALE``, and ``/INTERVAL`` where not every step is whole.
 
     Raises:
         InputError: if it is not of this form, or out of range.
     """
     try:
-        steps, guided, *scale = text.split(":")
-        return Sampling(int(steps), float(scale[0]) if scale else guidance_scale, int(guided))
+        way, _, interval = text.partition("/")
+        steps, guided, *scale = way.split(":")
+        return Sampling(int(steps), float(scale[0]) if scale else guidance_scale, int(guided), int(interval or 1))
     except (ValueError, IndexError):
-        raise InputError(f"way {text!r} is not of the form STEPS:GUIDED or STEPS:GUIDED:SCALE") from None
+        raise InputError(f"way {text!r} is not of the form STEPS:GUIDED[:SCALE][/INTERVAL]") from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, help="the bundle's directory")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of training.corpus, held out")
-    forms = "STEPS:GUIDED or STEPS:GUIDED:SCALE; the first is what the others are compared with (default: %(default)s)"
+    forms = "STEPS:GUIDED[:SCALE][/INTERVAL]; the first is what the others are compared with (default: %(default)s)"
     parser.add_argument("--ways", nargs="+", default=WAYS, metavar="WAY", help=forms)
     parser.add_argument("--videos", type=int, default=20, help="people (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=125, help="of each video (default: %(default)s)")
@@ -140,7 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
     for row in rows:
         kept = "offered" if row in offered else ""
         print(
-            f"{row['steps']:3} steps, {row['guided_steps']:2} guided by {row['guidance_scale']:g}: "
+            f"{row['steps']:3} steps, {row['guided_steps']:2} guided by {row['guidance_scale']:g}, "
+            f"1 in {row['cache_interval']} whole: "
             f"{row['psnr']:5.1f} dB, mouth r = {row['sync']:.3f}, identity {row['identity']:.1%}  {kept}"
         )
     found = {"videos": min(args.videos, len(clips)), "frames": args.frames, "backend": args.backend}

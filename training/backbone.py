@@ -7,8 +7,7 @@ without audio and time, and the video stage without speed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import count
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -84,11 +83,31 @@ class Backbone(UNet):
         layers = [module.block.attn_speed for module in self.temporal_modules()]
         return _named("speed", [key_value(layer, speed_tokens) for layer in layers])
 
-    def forward(self, latents: Tensor, timestep: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
-        """As ``predict``, for timesteps (b,)."""
-        return self.predict(latents, self.embed_time(timestep), conditions, temporal)
+    def shallow_conditions(self, conditions: Conditions) -> dict[str, Tensor]:
+        """Those that ``predict`` takes beside deep features."""
+        outer = [self.down_blocks[0], self.up_blocks[-1]]
 
-    def predict(self, latents: Tensor, time_embedding: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
+        def deep(layers: Sequence[nn.Module], kinds: Sequence[str]) -> set[str]:
+            near = {layer for level in outer for layer in level.modules()}
+            far = [index for index, layer in enumerate(layers) if layer not in near]
+            return {f"{kind}_{part}_{index:02d}" for kind in kinds for part in ("key", "value") for index in far}
+
+        names = deep(self.attention_layers(), ("reference", "audio"))
+        names |= deep(self.temporal_modules(), ("motion_first", "motion_second", "speed"))
+        return {name: tensor for name, tensor in conditions.items() if name not in names}
+
+    def forward(self, latents: Tensor, timestep: Tensor, conditions: Conditions, temporal: bool = True) -> Tensor:
+        """As ``predict``, for timesteps (b,); the prediction alone."""
+        return self.predict(latents, self.embed_time(timestep), conditions, temporal)[0]
+
+    def predict(
+        self,
+        latents: Tensor,
+        time_embedding: Tensor,
+        conditions: Conditions,
+        temporal: bool = True,
+        deep_features: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """
         Args:
             latents: noisy latents (b, f, c, h, w).
@@ -96,21 +115,27 @@ class Backbone(UNet):
             conditions: what the ``*_conditions`` methods give, and ``face_latents`` (b, c, h, w). Where b is 1, those
                 of the voice may be of several voices: what they share is computed once.
             temporal: False leaves the temporal modules out (image stage).
+            deep_features: of an earlier step: they change little from one to the next, and all levels but the outermost
+                are left out (Ma et al. 2023, DeepCache).
 
         Returns:
-            the prediction (b, f, c, h, w), or (voices, f, c, h, w).
+            the prediction (b, f, c, h, w), or (voices, f, c, h, w), and the deep features (b·f, c, h, w).
         """
         frames = latents.shape[1]
-        attention_index, temporal_index = count(), count()
+        places: dict[nn.Module, int] = {
+            layer: index
+            for layers in (self.attention_layers(), self.temporal_modules())
+            for index, layer in enumerate(layers)
+        }
 
         def visit(maps: Tensor, attention: SpatialTransformer | None, module: TemporalModule | None) -> Tensor:
             if attention is not None:
-                index = next(attention_index)
+                index = places[attention]
                 hidden = attention.enter(maps).unflatten(0, (-1, frames))
                 reference, audio = _pair(conditions, "reference", index), _pair(conditions, "audio", index)
                 maps = attention.leave(attention.block(hidden, reference, audio).flatten(0, 1), maps)
             if module is not None and temporal:
-                index = next(temporal_index)
+                index = places[module]
                 first, second = _pair(conditions, "motion_first", index), _pair(conditions, "motion_second", index)
                 motion = (first, second) if first and second else None
                 speed = _pair(conditions, "speed", index)
@@ -128,11 +153,11 @@ class Backbone(UNet):
             maps = maps.expand(embedding.shape[0], -1, -1, -1, -1)
         elif latents.shape[0] > 1:
             embedding = embedding.expand(-1, frames, -1)
-        maps = self.walk(maps.flatten(0, 1), embedding.flatten(0, 1), visit)
+        maps, deep_features = self.walk(maps.flatten(0, 1), embedding.flatten(0, 1), visit, deep_features)
         out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (-1, frames))
         if "last_latents" in conditions and self.config.prediction_type == "sample":
             out = out + conditions["last_latents"][:, None]
-        return out
+        return out, deep_features
 
     def _blocks(self) -> list[BackboneBlock]:
         return [layer.block for layer in self.attention_layers()]  # type: ignore[misc]

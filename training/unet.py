@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from diffusers.models.downsampling import Downsample2D
@@ -111,32 +112,51 @@ class UNet(nn.Module):
         out: Tensor = self.time_embedding(self.time_proj(timestep).to(self.conv_in.weight.dtype))
         return out
 
-    def walk(self, maps: Tensor, embedding: Tensor, visit: Visit) -> Tensor:
+    def walk(
+        self, maps: Tensor, embedding: Tensor, visit: Visit, deep_features: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run all residual blocks behind ``conv_in``.
 
-        ``maps`` are (b, block_out_channels[0], h, w), ``embedding`` (b, time_channels), or (1, time_channels) for all.
-        ``visit`` is called behind each residual block that an attention layer or a temporal module may follow, in
-        order; it may give several maps for each. Returns the feature maps before the output layers.
+        Args:
+            maps: (b, block_out_channels[0], h, w).
+            embedding: (b, time_channels), or (1, time_channels) for all.
+            visit: is called behind each residual block that an attention layer or a temporal module may follow, in
+                order; it may give several maps for each.
+            deep_features: of an earlier walk: only the outermost level runs, and takes these for what all others give.
+
+        Returns:
+            the feature maps before the output layers, and the deep features (b, c, h, w).
         """
         skips = [maps]
-        for level in self.down_blocks:
+
+        def descend(level: nn.Module, maps: Tensor) -> Tensor:
             assert isinstance(level, Level)
             for position, resnet in enumerate(level.resnets):
                 maps = level.visit(position, resnet(maps, embedding), visit)
                 skips.append(maps)
-            for downsample in level.downsamplers:
-                maps = downsample(maps)
-                skips.append(maps)
-        maps = self.mid_block.visit(0, self.mid_block.resnets[0](maps, embedding), visit)
-        maps = self.mid_block.resnets[1](maps, embedding)
-        for level in self.up_blocks:
+            return maps
+
+        def ascend(level: nn.Module, maps: Tensor) -> Tensor:
             assert isinstance(level, Level)
             for position, resnet in enumerate(level.resnets):
                 skip = repeat(skips.pop(), maps.shape[0])
                 maps = level.visit(position, resnet(torch.cat([maps, skip], 1), embedding), visit)
             for upsample in level.upsamplers:
                 maps = upsample(maps)
-        return maps
+            return maps
+
+        maps = descend(self.down_blocks[0], maps)
+        if deep_features is None:
+            for above, level in pairwise(self.down_blocks):
+                assert isinstance(above, Level)
+                maps = above.downsamplers[0](maps)
+                skips.append(maps)
+                maps = descend(level, maps)
+            maps = self.mid_block.visit(0, self.mid_block.resnets[0](maps, embedding), visit)
+            deep_features = self.mid_block.resnets[1](maps, embedding)
+            for level in self.up_blocks[:-1]:
+                deep_features = ascend(level, deep_features)
+        return ascend(self.up_blocks[-1], deep_features), deep_features
 
     def attention_layers(self) -> list[SpatialTransformer]:
         """All spatial attention layers in the order of :meth:`walk`."""

@@ -38,8 +38,8 @@ def test_every_way_to_make_a_step_gives_the_same(
     for row in ways(EmoModel.load(checkpoint)):
 
         def call(arrays: Mapping[str, np.ndarray], graph: Graph = row.graph) -> np.ndarray:
-            (output,) = graph.run({name: torch.tensor(array) for name, array in arrays.items()}).values()
-            return output.numpy()
+            outputs = graph.run({name: torch.tensor(array) for name, array in arrays.items()})
+            return outputs[graph.outputs[0]].numpy()
 
         results.append(row.step(call))
     assert len(results) == count
@@ -127,11 +127,14 @@ def test_processors_row_by_row(
         "torch.compile, bfloat16",
         "ONNX Runtime",
         "ONNX Runtime, overlapped",
+        "ONNX Runtime, overlapped, 1 step in 2 whole",
+        "ONNX Runtime, overlapped, 1 step in 4 whole",
     ]
     assert all(row["clip_seconds"] > 0 for row in rows.values())
     assert rows["PyTorch, constants once"]["psnr"] > 60
     assert 20 < rows["torch.compile, bfloat16"]["psnr"] < 70
     assert rows["ONNX Runtime"]["psnr"] == rows["ONNX Runtime, overlapped"]["psnr"] > 60
+    assert 10 < rows["ONNX Runtime, overlapped, 1 step in 4 whole"]["psnr"] < 60
     assert result["peak"]["peak_gflops_float32"] > 1
-    assert [size["clip_frames"] for size in result["sizes"]] == [2]
+    assert {(size["backend"], size["clip_frames"]) for size in result["sizes"]} >= {("onnxruntime", 2)}
     assert out.with_suffix(".png").stat().st_size > 5000

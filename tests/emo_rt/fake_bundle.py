@@ -83,6 +83,18 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
     def finish(name: str, builder: GraphBuilder, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> None:
         result[name] = (builder.model(name, inputs, outputs), inputs, outputs)
 
+    def finish_step(builder: GraphBuilder, halves: list[str]) -> list[TensorSpec]:
+        """From the predictions of the halves to the next latents; returns what that takes for guidance."""
+        prediction = "voice_prediction"
+        if len(halves) == 2:
+            builder.add("difference", "Sub", "voice_prediction", "no_voice_prediction")
+            builder.add("scaled", "Mul", "guidance_scale", "difference")
+            prediction = builder.add("prediction", "Add", "no_voice_prediction", "scaled")
+        builder.add("kept", "Mul", "latents_coefficient", "latents")
+        builder.add("moved", "Mul", prediction, "prediction_coefficient")
+        builder.add("next_latents", "Add", "kept", "moved")
+        return [spec("guidance_scale", 1)] if len(halves) == 2 else []
+
     g = GraphBuilder(1)
     g.add("frames", "Reshape", "waveform", g.constant("by_frame", [f + 4, CONFIG.samples_per_frame], np.int64))
     g.add("projected", "MatMul", "frames", g.weight("w", CONFIG.samples_per_frame, d))
@@ -151,18 +163,24 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
                 g.add(f"{half}_heard", "Add", "base", f"{half}_audio")
                 g.add(f"{half}_mixed", "Conv", f"{half}_heard", w)
                 g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
-        guided, prediction = [], "voice_prediction"
-        if name == "guided_backbone":
-            guided = [spec("guidance_scale", 1)]
-            g.add("difference", "Sub", "voice_prediction", "no_voice_prediction")
-            g.add("scaled", "Mul", "guidance_scale", "difference")
-            prediction = g.add("prediction", "Add", "no_voice_prediction", "scaled")
-        g.add("kept", "Mul", "latents_coefficient", "latents")
-        g.add("moved", "Mul", prediction, "prediction_coefficient")
-        g.add("next_latents", "Add", "kept", "moved")
-        finish(name, g, [spec("latents", *latents), *guided, *conditions], [spec("next_latents", *latents)])
+        g.add("deep_features", "Concat", *(f"{half}_mixed" for half in halves), axis=0)
+        deep = spec("deep_features", len(halves) * f, c, s, s)
+        guided = finish_step(g, halves)
+        finish(name, g, [spec("latents", *latents), *guided, *conditions], [spec("next_latents", *latents), deep])
 
-    g = GraphBuilder(7)
+        g = GraphBuilder(7)
+        g.add("base", "Sum", "latents", "face_latents", "time_embedding")
+        for index, half in enumerate(halves):
+            rows = [(f"{half}_from", index * f), (f"{half}_to", (index + 1) * f), (f"{half}_along", 0)]
+            g.add(f"{half}_deep", "Slice", "deep_features", *(g.constant(k, [v], np.int64) for k, v in rows))
+            g.add(f"{half}_sum", "Add", "base", f"{half}_deep")
+            g.add(f"{half}_prediction", "Tanh", f"{half}_sum")
+        finish_step(g, halves)
+        taken = [spec for spec in conditions if spec.name in ("face_latents", "time_embedding") or len(spec.shape) == 1]
+        inputs = [spec("latents", *latents), *guided, *taken, deep]
+        finish(f"shallow_{name}", g, inputs, [spec("next_latents", *latents)])
+
+    g = GraphBuilder(8)
     g.add("wide", "Conv", "latents", g.weight("w", 48, c, 1, 1))
     g.add("planes", "DepthToSpace", "wide", blocksize=4)
     g.add("unit", "Sigmoid", "planes")

@@ -178,7 +178,7 @@ def test_a_bundle_that_is_not_whole(desk: Desk, name: str, change: str) -> None:
     }
     changes[change]()
     if (name, change) == ("manifest.json", "altered"):
-        (copy / name).write_bytes(content.replace(b'"format_version": 2', b'"format_version": 9'))
+        (copy / name).write_bytes(content.replace(b'"format_version": 3', b'"format_version": 9'))
     desk.refuses("bundle", name, "python -m export.build", bundle=copy)
 
 

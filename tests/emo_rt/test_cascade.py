@@ -68,15 +68,27 @@ def test_everything_that_goes_in_matters(cascade: Cascade) -> None:
         {"seed": 1},
         {"steps": 2},
         {"guidance_scale": 4.0},
+        {"guided_steps": 1},
+        {"cache_interval": 3},
         {"speed": 3.0},
     ]
     for change in changes:
         assert not np.array_equal(np.concatenate(generate(cascade, **change)), base), change
-    defaults = {"seed": 0, "steps": 3, "guidance_scale": 1.5, "speed": 0.5}
+    defaults = {"seed": 0, "steps": 3, "guidance_scale": 1.5, "guided_steps": 3, "cache_interval": 1, "speed": 0.5}
     np.testing.assert_array_equal(np.concatenate(generate(cascade, **defaults)), base)
 
 
-def test_the_cascade_is_the_method_written_out(cascade: Cascade, bundle: Path) -> None:
+@pytest.mark.parametrize(
+    ("sampling", "steps"),
+    [
+        ({}, ["guided_backbone"] * 3),
+        ({"cache_interval": 2}, ["guided_backbone", "shallow_guided_backbone", "guided_backbone"]),
+        ({"cache_interval": 3, "guided_steps": 1}, ["guided_backbone", "backbone", "shallow_backbone"]),
+    ],
+)
+def test_the_cascade_is_the_method_written_out(
+    cascade: Cascade, bundle: Path, sampling: dict[str, int], steps: list[str]
+) -> None:
     """Two clips by hand: the second clip's motion frames are the last n latents of the first."""
     loaded = Bundle.load(bundle)
     engines = {name: load_engine(loaded, name, threads=1) for name in graphs()}
@@ -95,14 +107,17 @@ def test_the_cascade_is_the_method_written_out(cascade: Cascade, bundle: Path) -
         conditions = run("conditioning", **features, head_speed=np.full(6, 0.5), face_region=region)
         conditions |= run("reference_net", reference_latents=reference_latents, motion_latents=motion_latents)
         latents = clip_noise(0, clip, (4, 4, 8, 8))
-        for timestep, a, b in ddim_coefficients(loaded.noise_schedule, 3):
+        deep: dict[str, np.ndarray] = {}
+        for graph, (timestep, a, b) in zip(steps, ddim_coefficients(loaded.noise_schedule, 3), strict=True):
             step = {"timestep": timestep, "guidance_scale": 1.5, "latents_coefficient": a, "prediction_coefficient": b}
             scalars = {name: np.array([value], np.float32) for name, value in step.items()}
             scalars |= run("time_embedding", timestep=scalars.pop("timestep"))
-            latents = run("guided_backbone", latents=latents, **scalars, **conditions)["next_latents"]
+            found = run(graph, latents=latents, **scalars, **conditions, **deep)
+            latents = found.pop("next_latents")
+            deep = found or deep
         motion_latents = latents[2:]
         expected.append(run("vae_decoder", latents=latents)["frames"])
-    for clip, frames in zip(generate(cascade, voice=voice), expected, strict=True):
+    for clip, frames in zip(generate(cascade, voice=voice, **sampling), expected, strict=True):
         np.testing.assert_array_equal(clip, frames)
 
 

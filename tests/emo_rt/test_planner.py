@@ -22,12 +22,18 @@ from emo_rt.planner import MARGIN, Offer, Plan, choose, offers
 BEST, GOOD, POOR = (Offer(Sampling(*counts)) for counts in ((8, 2.0, 8), (4, 2.0, 4), (4, 2.0, 1)))
 OFFERED = [BEST, GOOD, POOR]
 # 4 frames at 25 per second: 0.16 s
-SLOW, FAST = Costs(0.1, 0.02, 0.04, 0.02), Costs(0.2, 0.02, 0.02, 0.01)
+SLOW, FAST = Costs(0.1, 0.02, 0.02, 0.04, 0.01, 0.02), Costs(0.2, 0.02, 0.01, 0.02, 0.005, 0.01)
 
 
 def test_costs_add_up() -> None:
     assert SLOW.clip_seconds(POOR.sampling) == pytest.approx(0.02 + 0.04 + 3 * 0.02)
     assert SLOW.first_frame(POOR.sampling) == pytest.approx(0.22)
+    cached = Sampling(6, 2.0, 4, 3)
+    assert cached.graphs == [
+        *("guided_backbone", "shallow_guided_backbone", "shallow_guided_backbone", "guided_backbone"),
+        *("backbone", "shallow_backbone"),  # no deep features without guidance are there yet
+    ]
+    assert SLOW.clip_seconds(cached) == pytest.approx(0.02 + 2 * 0.04 + 2 * 0.02 + 0.02 + 0.01)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def test_the_best_that_is_fast_enough(wishes: dict[str, float], backend: str, of
 
 
 def test_another_engine_may_be_the_fastest_for_other_steps() -> None:
-    by_clip, by_step = Costs(0, 0.0, 0.1, 0.1), Costs(0, 0.5, 0.01, 0.01)
+    by_clip, by_step = Costs(0, 0.0, 0.1, 0.1, 0.1, 0.1), Costs(0, 0.5, 0.01, 0.01, 0.01, 0.01)
     plans = [choose([offer], {"a": by_clip, "b": by_step}, CONFIG, quality="best") for offer in (BEST, POOR)]
     assert [plan.backend for plan in plans] == ["b", "a"]
 
@@ -63,7 +69,7 @@ def test_what_cannot_be_held_is_said_with_what_can() -> None:
     with pytest.raises(InputError, match=r"max latency is 0.01 s: .* at least 0\.3 s"):
         choose(OFFERED, {"fast": FAST}, CONFIG, max_latency=0.01)
     assert choose(OFFERED, {"fast": FAST}, CONFIG, max_latency=0.3).offer == POOR
-    behind = choose(OFFERED, {"slow": Costs(0, 1, 1, 1)}, CONFIG)
+    behind = choose(OFFERED, {"slow": Costs(0, 1, 1, 1, 1, 1)}, CONFIG)
     assert behind.offer.sampling.steps == 4
     assert behind.frames_per_second < CONFIG.frames_per_second
 
@@ -79,11 +85,11 @@ def test_offers_are_the_bundles_measured_ones_or_its_own(bundle: Path, tmp_path:
     assert [str(offer) for offer in own] == ["3 steps, all guided", "3 steps, 1 guided"]
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
-    row = {"steps": 9, "guidance_scale": 3.0, "guided_steps": 2, "psnr": 31.25, "sync": 0.8125}
+    row = {"steps": 9, "guidance_scale": 3.0, "guided_steps": 2, "cache_interval": 3, "psnr": 31.25, "sync": 0.8125}
     (copy / "offers.json").write_text(json.dumps({"offers": [row]}))
     (measured,) = offers(Bundle.load(copy))
-    assert measured == Offer(Sampling(9, 3.0, 2), 0.8125)
-    assert str(measured) == "9 steps, 2 guided (mouth r = 0.81)"
+    assert measured == Offer(Sampling(9, 3.0, 2, 3), 0.8125)
+    assert str(measured) == "9 steps, 2 guided, 1 in 3 whole (mouth r = 0.81)"
     for text in ("{}", "[]", "{", json.dumps({"offers": [{**row, "guided_steps": 10}]})):
         (copy / "offers.json").write_text(text)
         with pytest.raises(BundleError, match=r"offers\.json cannot be read"):
@@ -142,7 +148,7 @@ def test_a_machine_that_slows_is_given_less_to_do_and_more_when_it_is_back() -> 
 
 
 def test_a_plan_promises_more_than_is_asked_for() -> None:
-    exact = Costs(0, CONFIG.clip_frames / 25, 0, 0)
+    exact = Costs(0, CONFIG.clip_frames / 25, 0, 0, 0, 0)
     assert MARGIN > 1
     with pytest.raises(InputError):
         choose([GOOD], {"only": exact}, CONFIG, target_fps=25)

@@ -19,6 +19,7 @@ from samples import drawn_face, read_video, tones, write_sound
 from emo_rt import run
 from emo_rt.animate import Timing
 from emo_rt.bundle import file_sha256
+from emo_rt.costs import cache_file
 from emo_rt.errors import InputError
 from emo_rt.job import Job
 
@@ -250,7 +251,13 @@ def test_what_a_video_was_made_of_is_written_in_it_and_beside_it(
     assert facts["seed"] == 5
     assert facts["voice"] == file_sha256(voice)
     assert facts["sha256"] == file_sha256(out)
-    assert facts["plan"] == {"backend": "onnxruntime", "steps": 3, "guidance_scale": 1.5, "guided_steps": 3}
+    assert facts["plan"] == {
+        "backend": "onnxruntime",
+        "steps": 3,
+        "guidance_scale": 1.5,
+        "guided_steps": 3,
+        "cache_interval": 1,
+    }
     assert run.main(command(bundle, portrait, voice, out, "--provenance", "--fragmented")) == 2
 
 
@@ -270,3 +277,21 @@ def test_a_clip_is_late_if_a_viewer_waits_for_it() -> None:
     assert timing.missed(50) == 3
     assert "1 of 4 late at 25 frames per second" in timing.report(25)
     assert timing.sustained_fps == pytest.approx(10 / 0.53)
+
+
+def test_later_plans_count_on_what_a_long_run_took(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = write_sound(tmp_path / "long.wav", tones(8.0), 16000)  # 50 clips
+    assert run.main(command(bundle, portrait, voice, tmp_path / "short.mp4")) == 0
+    ((key, measured),) = json.loads(cache_file().read_text()).items()
+    wrong = {name: 16 * seconds for name, seconds in measured.items()}
+    cache_file().write_text(json.dumps({key: wrong}))
+    assert run.main(command(bundle, portrait, voice, tmp_path / "short.mp4")) == 0
+    assert json.loads(cache_file().read_text()) == {key: wrong}  # too short to tell
+    assert run.main(command(bundle, portrait, long, tmp_path / "long.mp4")) == 0
+    assert "were predicted" in capsys.readouterr().err
+    learned = json.loads(cache_file().read_text())[key]
+    factors = [learned[name] / wrong[name] for name in wrong if wrong[name]]
+    assert max(factors) == pytest.approx(min(factors))
+    assert 0.1 < min(factors) < 0.6  # the root of a sixteenth, if this machine is as fast as it was

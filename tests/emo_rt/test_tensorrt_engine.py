@@ -76,7 +76,7 @@ def test_conditions_are_moved_once_for_all_steps(bundle: Path, backend: ModuleTy
     assert more == {key: asked[1][key] - asked[0][key] for key in asked[0]}
     assert more["downloads"] == 0
     assert more["launches"] == clips + 1  # a step of each clip, and one time embedding
-    assert more["copies"] == clips * 3 + 1  # latents and time embedding in, latents out; the new time embedding out
+    assert more["copies"] == clips * 4 + 1  # latents, time embedding in; latents, deep features out; time embeddings
     assert more["uploads"] == clips * 3 + 1  # two coefficients and the guidance scale; the new timestep
 
 

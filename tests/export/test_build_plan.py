@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from emo_rt.bundle import GRAPH_NAMES, file_sha256
 from export import plan
-from export.plan import PARTS, WEIGHTS, Options, Sources, entry, outdated, read_sources, write_record
+from export.plan import PARTS, STEPS, WEIGHTS, Options, Sources, entry, outdated, read_sources, write_record
 
 #: Which graph holds which of the weights below.
 HELD = {
@@ -24,8 +24,7 @@ HELD = {
     "vae_encoder": {"vae.autoencoder.encoder"},
     "reference_net": {"reference_net", "backbone.attn2.to_k"},
     "time_embedding": {"backbone.time_embedding"},
-    "backbone": {"backbone.conv_in"},
-    "guided_backbone": {"backbone.conv_in"},
+    **{name: {"backbone.conv_in"} for name in STEPS},
     "vae_decoder": {"vae.autoencoder.decoder"},
 }
 
@@ -86,7 +85,7 @@ def test_without_a_bundle_all_is_to_do(checkpoint: Path, tmp_path: Path) -> None
         ("vae/diffusion_pytorch_model.safetensors", "decoder", ["vae_decoder"]),
         ("wav2vec2/model.safetensors", "layer", ["audio_encoder"]),
         ("model.safetensors", "reference_net", ["reference_net"]),
-        ("model.safetensors", "backbone.conv_in", ["backbone", "guided_backbone"]),
+        ("model.safetensors", "backbone.conv_in", list(STEPS)),
         ("model.safetensors", "backbone.attn_audio.to_k", ["conditioning"]),
     ],
 )
@@ -136,7 +135,7 @@ def test_a_damaged_file_is_made_again(checkpoint: Path, built: Path, damage: str
     path = built / "guided_backbone.onnx"
     path.write_text("other") if damage == "altered" else path.unlink()
     reasons = outdated(built, read_sources(checkpoint, Options()))
-    assert reasons == dict.fromkeys(["backbone", "guided_backbone"], "guided_backbone.onnx is missing or was altered")
+    assert reasons == dict.fromkeys(STEPS, "guided_backbone.onnx is missing or was altered")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": 1, "runtime": {}, "graphs": {}}'])

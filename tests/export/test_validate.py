@@ -16,6 +16,7 @@ from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, Bundle
 from emo_rt.cascade import Cascade
 from emo_rt.errors import BundleError
 from export.onnx_graph import describe
+from export.plan import STEPS
 from export.validate import (
     BARS,
     MOUTH_CORRELATION,
@@ -49,7 +50,7 @@ def altered(bundle: Path, directory: Path, graph: str, change: Change) -> Path:
     change(proto)
     (copy / f"{graph}.weights").unlink(missing_ok=True)
     onnx.save(proto, path)
-    for other in ("backbone", "guided_backbone"):  # they share a file of weights
+    for other in STEPS:  # they share a file of weights
         if graph == "backbone" and other != graph:
             whole = onnx.load(bundle / f"{other}.onnx")
             onnx.save(whole, copy / f"{other}.onnx")
@@ -80,13 +81,14 @@ def swap_inputs(first: str, second: str) -> Change:
 
 
 def shift_values(name: str) -> Change:
-    """An output's frames, by one."""
+    """An output's frames, by one; what else the graph makes of it stays as it is."""
 
     def change(proto: ModelProto) -> None:
         for node in proto.graph.node:
-            for index, output in enumerate(node.output):
-                if output == name:
-                    node.output[index] = "unshifted"
+            for names in (node.input, node.output):
+                for index, tensor in enumerate(names):
+                    if tensor == name:
+                        names[index] = "unshifted"
         axis = next(
             i
             for i, d in enumerate(next(o for o in proto.graph.output if o.name == name).type.tensor_type.shape.dim)
@@ -132,6 +134,7 @@ def drop_a_scale(kind: str) -> Change:
     [
         ("fp32", "reference_net", corrupt_a_weight),
         ("fp32", "guided_backbone", corrupt_a_weight),
+        ("fp32", "shallow_guided_backbone", corrupt_a_weight),
         ("fp32", "vae_decoder", corrupt_a_weight),
         ("fp16", "guided_backbone", corrupt_a_weight),
         ("fp32", "guided_backbone", swap_inputs("latents_coefficient", "prediction_coefficient")),
@@ -154,6 +157,14 @@ def test_a_fault_is_caught(
     assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), report(validation)
 
 
+def test_deep_features_are_compared_by_what_a_shallow_step_makes_of_them(
+    model: EmoModel, fp32: Path, scene: object, tmp_path: Path
+) -> None:
+    broken = altered(fp32, tmp_path, "guided_backbone", shift_values("deep_features"))
+    failed = validate(model, broken, scene=scene)["failures"]  # type: ignore[arg-type]
+    assert [failure.split(":")[0] for failure in failed] == ["shallow_guided_backbone"]
+
+
 @pytest.mark.parametrize(
     ("kind", "words"), [("activation", "of a quantizer's range"), ("weight", "a weight is off by")]
 )
@@ -169,7 +180,7 @@ def test_a_dropped_scale_is_caught(kind: str, words: str, tiny_int8: Path, tmp_p
 def test_another_model_is_caught(model: EmoModel, fp32: Path, scene: object) -> None:
     model.backbone.conv_in.weight.data *= 1.05
     validation = validate(model, fp32, scene=scene)  # type: ignore[arg-type]
-    assert {failure.split(":")[0] for failure in validation["failures"]} == {"backbone", "guided_backbone", "video"}
+    assert {failure.split(":")[0] for failure in validation["failures"]} == {*STEPS, "video"}
 
 
 def test_a_sound_bundle_passes_also_in_openvino(model: EmoModel, fp32: Path, scene: object) -> None:

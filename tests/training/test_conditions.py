@@ -188,3 +188,26 @@ def test_a_face_region_is_encoded_to_the_shape_of_the_latents(name: str) -> None
     with torch.device("meta"):
         encoded = FaceLocator(config)(torch.zeros(2, 1, config.resolution, config.resolution))
     assert encoded.shape == (2, config.latent_channels, config.latent_size, config.latent_size)
+
+
+def test_deep_features_stand_for_all_levels_but_the_outermost(model: EmoModel, inputs: Inputs) -> None:
+    backbone, conditions = model.backbone, inputs.conditions(model)
+    noisy, embedding = latents(model.config, 1, FRAMES, seed=9), model.backbone.embed_time(TIMESTEP)
+    whole, deep = backbone.predict(noisy, embedding, conditions)
+    taken = backbone.shallow_conditions(conditions)
+    assert 0 < len(taken) < len(conditions)
+    inner = [*backbone.down_blocks[1:], backbone.mid_block, *backbone.up_blocks[:-1]]
+    ran: list[torch.nn.Module] = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, *_: ran.append(layer)) for level in inner for layer in level.modules()
+    ]
+
+    def shallow(**changes: torch.Tensor) -> torch.Tensor:
+        return backbone.predict(noisy, embedding, taken | changes, deep_features=deep)[0]
+
+    torch.testing.assert_close(shallow(), whole, rtol=0, atol=0)
+    for name, tensor in taken.items():
+        assert not torch.equal(shallow(**{name: torch.randn_like(tensor)}), whole), name
+    assert not ran
+    for hook in hooks:
+        hook.remove()
