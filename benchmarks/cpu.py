@@ -250,8 +250,9 @@ def plot(rows: Sequence[dict[str, Any]], playing: float, path: Path) -> None:
     seconds = [row["clip_seconds"] for row in rows]
     bars = axes.barh(names, seconds, color=["#8a8a8a" if "orch" in name else "#3a6ea5" for name in names])
     labels = [f"{row['frames_per_second']:.0f} fps, {row['psnr']:.0f} dB" for row in rows]
-    axes.bar_label(bars, labels, padding=4)
+    axes.bar_label(bars, labels, padding=4, bbox={"color": "white", "pad": 1})
     axes.axvline(playing, color="#c44444", linestyle="--", zorder=0)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlim(0, max(seconds) * 1.25)
     axes.set_xlabel("seconds for a clip, everything included (red: as long as it plays)")

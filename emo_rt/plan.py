@@ -32,8 +32,8 @@ class Sampling:
         guidance_scale: of classifier-free guidance.
         guided_steps: the first so many are guided, the others see the voice alone. The first ones decide where the
             mouth is (Kynkäänniemi et al. 2024 find the same of classes).
-        cache_interval: each so-manieth step runs the whole Backbone, the ones between reuse its deep features (Ma et
-            al. 2023, DeepCache).
+        cache_interval: one step in so many runs the whole Backbone, the others reuse its deep features (Ma et al. 2023,
+            DeepCache).
 
     Raises:
         InputError: for a value out of its range. That the noise schedule has so many steps is checked where it is used.

@@ -1,0 +1,44 @@
+"""A shallow step with the deep features of the same step is that step, at every size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from export.graphs import graphs
+from training.config import EmoConfig
+from training.model import EmoModel
+
+
+@pytest.mark.parametrize("name", ["backbone", "guided_backbone"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "audio_in_time_embedding": False,
+            "known_frames_in_latents": False,
+        },  # as in the paper: voices part at attention
+        {"attention_levels": (False, True), "temporal_levels": (False, True), "audio_in_time_embedding": False},
+        {"attention_levels": (True, True), "layers_per_block": 2},
+    ],
+    ids=["test", "paper", "deep", "wide"],
+)
+def test_a_shallow_step_with_its_own_deep_features_is_the_whole_step(changes: dict[str, object], name: str) -> None:
+    torch.manual_seed(0)
+    config = replace(EmoConfig.from_name("emo-test"), **changes)  # type: ignore[arg-type]
+    model = EmoModel(config).eval()
+    for parameter in model.parameters():
+        if not parameter.any():  # layers that begin silent
+            torch.nn.init.normal_(parameter, std=0.1)
+    made = graphs(model)
+    whole, shallow = made[name], made[f"shallow_{name}"]
+    assert set(shallow.inputs) - {"deep_features"} < set(whole.inputs)
+    outputs = whole.run()
+    assert outputs["deep_features"].shape == shallow.inputs["deep_features"].shape
+    inputs = {key: whole.inputs.get(key, outputs["deep_features"]) for key in shallow.inputs}
+    torch.testing.assert_close(shallow.run(inputs)["next_latents"], outputs["next_latents"], rtol=0, atol=1e-5)
+    other = inputs | {"deep_features": torch.randn_like(outputs["deep_features"])}
+    assert not torch.allclose(shallow.run(other)["next_latents"], outputs["next_latents"], atol=1e-3)
