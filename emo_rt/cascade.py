@@ -160,6 +160,13 @@ class Cascade:
         for graph, _ in self._schedule(sampling):
             self.engine(graph)
 
+    def warm_up(self, sampling: Sampling) -> None:
+        """Makes a clip of nothing: engines are slow at first, and whoever listens live notices."""
+        side = self.config.resolution
+        silence = np.zeros(self.config.samples_per_frame, np.float32)
+        for clip in self.denoise(np.zeros((side, side, 3), np.uint8), Box(0, 0, side, side), [silence], sampling):
+            self.decode(clip)
+
     def decode(self, clip: DenoisedClip) -> np.ndarray:
         """A clip's frames: RGB uint8 (k, R, R, 3)."""
         return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]

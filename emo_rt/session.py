@@ -224,8 +224,11 @@ class Session:
         cascade = self.cascade(plan.backend)
         for way in [way for way, _ in sampling.ways] if isinstance(sampling, Pace) else [sampling]:
             cascade.prepare(way)
+        if request.growing:
+            cascade.warm_up(plan.offer.sampling)
         timing = animate(request, source, cascade, sampling, self.metadata(request, plan), job)
-        if not (isinstance(sampling, Pace) and sampling.changed):
+        # A live voice comes, and who watches a growing video takes it, as slowly as it plays.
+        if not request.growing and not (isinstance(sampling, Pace) and sampling.changed):
             self._learn(plan, timing)
         return timing
 

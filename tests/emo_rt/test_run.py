@@ -289,6 +289,8 @@ def test_later_plans_count_on_what_a_long_run_took(
     cache_file().write_text(json.dumps({key: wrong}))
     assert run.main(command(bundle, portrait, voice, tmp_path / "short.mp4")) == 0
     assert json.loads(cache_file().read_text()) == {key: wrong}  # too short to tell
+    assert run.main(command(bundle, portrait, long, tmp_path / "slow.mp4", "--fragmented")) == 0
+    assert json.loads(cache_file().read_text()) == {key: wrong}  # somebody may have been watching
     assert run.main(command(bundle, portrait, long, tmp_path / "long.mp4")) == 0
     assert "were predicted" in capsys.readouterr().err
     learned = json.loads(cache_file().read_text())[key]
