@@ -52,7 +52,7 @@ def step(
 ) -> Tensor:
     scalars = [torch.tensor([float(value)]) for value in (scale, *coefficients)]
     embedding = TimeEmbeddingGraph(model)(torch.tensor([float(timestep)]))
-    return GuidedBackboneGraph(model)(noisy, embedding, *scalars, both_voices(model, inputs))
+    return GuidedBackboneGraph(model)(noisy, embedding, *scalars, both_voices(model, inputs))["next_latents"]
 
 
 @pytest.mark.parametrize("changes", PREDICTIONS, ids=lambda changes: changes["prediction_type"])
@@ -89,7 +89,7 @@ def test_without_guidance_only_the_voice_counts(model: EmoModel) -> None:
     expected = model.backbone(noisy[None], timestep, inputs.conditions(model))[0]
     one, zero = torch.ones(1), torch.zeros(1)
     embedding = TimeEmbeddingGraph(model)(timestep)
-    actual = BackboneGraph(model)(noisy, embedding, zero, one, both_voices(model, inputs))
+    actual = BackboneGraph(model)(noisy, embedding, zero, one, both_voices(model, inputs))["next_latents"]
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
