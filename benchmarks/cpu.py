@@ -30,9 +30,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.gpu import TorchEngine
+from benchmarks.length import time_videos
 from benchmarks.machine import machine, results_file
 from benchmarks.precisions import bundle_of
-from benchmarks.run import time_video
 from benchmarks.turns import median_milliseconds
 from emo_rt.bundle import Bundle
 from emo_rt.cascade import Cascade
@@ -40,7 +40,6 @@ from emo_rt.engine import to_numpy
 from emo_rt.engines import check_runs_here, runs_here
 from emo_rt.errors import EmoError
 from emo_rt.plan import Sampling
-from emo_rt.run import DEFAULT_BUNDLE
 from emo_rt.stages import decoded_clips
 from emo_rt.video import encode_clip
 from export.build import MODELS
@@ -295,10 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
     for size in sizes:
         print(json.dumps(size))
     if args.seconds and args.model == MODELS / "emo-tiny":
-        with tempfile.TemporaryDirectory() as folder:
-            videos = [time_video(DEFAULT_BUNDLE, "auto", seconds, Path(folder)) for seconds in args.seconds]
-        result["videos"] = videos
-        for video in videos:
+        result["videos"] = time_videos(args.seconds)
+        for video in result["videos"]:
             print(json.dumps(video))
     path = args.out or results_file(f"cpu-{config.name}")
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -77,7 +77,7 @@ class Sampling:
         steps = config.steps if steps is None else steps
         scale = config.guidance_scale if guidance_scale is None else guidance_scale
         guided = 0 if scale == 1 else steps if guided_steps is None else guided_steps
-        return cls(steps, scale, guided, cache_interval or 1)
+        return cls(steps, scale, guided, 1 if cache_interval is None else cache_interval)
 
 
 def plan_clips(frame_count: int, clip_frames: int) -> list[Clip]:

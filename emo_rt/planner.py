@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from emo_rt.bundle import Bundle, RuntimeConfig
 from emo_rt.costs import Costs
@@ -16,7 +16,6 @@ OFFERS_NAME = "offers.json"
 #: A plan must promise this much more than is asked for: no two runs take the same time.
 MARGIN = 1.1
 QUALITIES = ("best", "balanced", "fast")
-_SAMPLING = ("steps", "guidance_scale", "guided_steps", "cache_interval")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def offers(bundle: Bundle) -> list[Offer]:
     """
     try:
         rows = json.loads((bundle.directory / OFFERS_NAME).read_text())["offers"]
-        return [Offer(Sampling(*(row[key] for key in _SAMPLING)), row["sync"]) for row in rows]
+        return [Offer(Sampling(*(row[field.name] for field in fields(Sampling))), row["sync"]) for row in rows]
     except FileNotFoundError:
         own = Sampling.of(bundle.config)
         guided = sorted({own.guided_steps, own.guided_steps // 2, min(own.guided_steps, 1)}, reverse=True)

@@ -224,7 +224,7 @@ class Session:
         cascade = self.cascade(plan.backend)
         for way in [way for way, _ in sampling.ways] if isinstance(sampling, Pace) else [sampling]:
             cascade.prepare(way)
-        if request.growing:
+        if source.stream.live:
             cascade.warm_up(plan.offer.sampling)
         timing = animate(request, source, cascade, sampling, self.metadata(request, plan), job)
         # A live voice comes, and who watches a growing video takes it, as slowly as it plays.

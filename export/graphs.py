@@ -218,11 +218,11 @@ def graphs(model: EmoModel) -> dict[str, Graph]:
     conditioning, reference_net = ConditioningGraph(model), ReferenceNetGraph(model)
     voice_conditions, face_conditions = like_outputs(conditioning, voice), like_outputs(reference_net, faces)
     time_embedding, timestep = TimeEmbeddingGraph(model), {"timestep": torch.tensor([500.0])}
-    scalars = {"latents_coefficient": torch.tensor([0.5]), "prediction_coefficient": torch.tensor([0.5])}
     step = {
         "latents": normal(config.clip_frames, *frame),
         "time_embedding": time_embedding(**timestep),
-        **scalars,
+        "latents_coefficient": torch.tensor([0.5]),
+        "prediction_coefficient": torch.tensor([0.5]),
         **voice_conditions,
         **face_conditions,
     }

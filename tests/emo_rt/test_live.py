@@ -19,6 +19,8 @@ from fake_bundle import CONFIG
 from samples import read_video, tones
 
 from emo_rt import media, run
+from emo_rt.cascade import Cascade
+from emo_rt.plan import Sampling
 
 ROOT = Path(run.__file__).parents[1]
 
@@ -104,6 +106,23 @@ def test_a_stream_that_ends_at_once_is_refused(start: Any, tmp_path: Path) -> No
     assert process.returncode == 2
     assert errors.startswith(b"emo_rt: error: audio -: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_engines_are_warm_before_a_live_voice_alone(
+    bundle: Path, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is there at once: a clip of nothing would only make its first one later."""
+    warmed: list[Sampling] = []
+    monkeypatch.setattr(Cascade, "warm_up", lambda self, sampling: warmed.append(sampling))
+    (tmp_path / "voice.wav").write_bytes(wav(tones(0.5)))
+    options = ["--bundle", str(bundle), "--image", str(portrait), "--threads", "1", "--backend", "onnxruntime"]
+    options += ["--out", str(tmp_path / "out.mp4"), "--fragmented", "--audio"]
+    assert run.main([*options, str(tmp_path / "voice.wav")]) == 0
+    assert warmed == []
+    with (tmp_path / "voice.wav").open() as voice:
+        monkeypatch.setattr(sys, "stdin", voice)
+        assert run.main([*options, "-"]) == 0
+    assert len(warmed) == 1
 
 
 def test_a_stream_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,8 @@ from training.model import EmoModel
     "changes",
     [
         {},
-        {
-            "audio_in_time_embedding": False,
-            "known_frames_in_latents": False,
-        },  # as in the paper: voices part at attention
+        # As in the paper: the halves of guidance part at attention.
+        {"audio_in_time_embedding": False, "known_frames_in_latents": False},
         {"attention_levels": (False, True), "temporal_levels": (False, True), "audio_in_time_embedding": False},
         {"attention_levels": (True, True), "layers_per_block": 2},
     ],
