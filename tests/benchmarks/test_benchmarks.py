@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import constants, cpu, gpu, paper_size, precisions
+from benchmarks import constants, cpu, gpu, length, paper_size, precisions
 from emo_rt.bundle import GRAPH_NAMES
 from export.graphs import Graph
 from training.config import EmoConfig
@@ -59,6 +59,17 @@ def test_precisions_take_turns(
     assert all(row["milliseconds"] > 0 and row["psnr"] >= 60 for row in rows)
     assert precisions.main(["onnxruntime:fp64", "--model", str(checkpoint)]) == 2
     assert "fp64" in capsys.readouterr().err
+
+
+def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(length, "results_file", lambda name: tmp_path / f"{name}.json")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert length.main(["--seconds", "1", "2", "--backend", "onnxruntime", "--quality", "fast"]) == 0
+    videos = json.loads((tmp_path / "length-emo-tiny-fast.json").read_text())["videos"]
+    assert [video["voice_seconds"] for video in videos] == [1, 2]
+    assert [video["report"].split(" frames")[0] for video in videos] == ["25", "50"]
+    assert all(video["plan"].startswith("onnxruntime, ") for video in videos)
+    assert all(50 < video["peak_mib"] < 5000 and video["wall_seconds"] > 0.5 for video in videos)
 
 
 def test_the_command_for_gpus_on_a_processor(
