@@ -7,6 +7,9 @@ import numpy as np
 FRAMES_PER_SECOND = 25
 ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
 
+_PACES = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of heads that sway, in degrees per frame
+_RESTING = 0.05  # below this they rest
+
 
 def wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
     """A smooth random curve (frames,) of about unit size, varying around `frequency` Hz."""
@@ -20,8 +23,8 @@ def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
     """How a head moves that says ``waveform`` (frames * 640,).
 
     A third of the heads hardly move. Most of the others nod with the stress of the voice and turn away in its pauses,
-    each as far as it is lively (people's heads follow their prosody: Munhall et al., 2004); a fifth shake or nod by
-    themselves, as fast as heads do.
+    each as far as it is lively (people's heads follow their prosody: Munhall et al., 2004); two fifths sway, shake or
+    nod by themselves, as fast as heads do.
 
     Returns:
         rotation (frames, 3) in degrees, and translation (frames, 2) in fractions of the frame.
@@ -31,10 +34,12 @@ def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
     size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
     resting = rng.normal(0, 0.16, 3)
     driven = np.zeros((frames, 3))
-    if liveliness > 0.1:
-        own = rng.random() < 0.2
-        driven = _swings(rng, frames) if own else liveliness * prosody(waveform, frames, np.sign(resting))
-        size, resting = 0.25 * size, 0.3 * resting if own else resting
+    if liveliness > 0.1 and rng.random() < 0.4:
+        driven = shakes(rng, frames) if rng.random() < 0.3 else sways(rng, frames)
+        size, resting = 0.08 * size, 0.2 * resting
+    elif liveliness > 0.1:
+        driven = liveliness * prosody(waveform, frames, np.sign(resting))
+        size = 0.25 * size
     curves = np.stack([wander(rng, frames, frequency) for _ in range(3)], 1)
     rotation = ROTATION_LIMITS * (np.tanh(resting + size * curves) + driven)
     sway = np.stack([wander(rng, frames, 0.6 * frequency) for _ in range(2)], 1)
@@ -59,7 +64,7 @@ def _loudness(waveform: np.ndarray, frames: int) -> np.ndarray:
     return loudness
 
 
-def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
+def shakes(rng: np.random.Generator, frames: int) -> np.ndarray:
     """Shaking or nodding (frames, 3) in fractions of the limits: 0.7 to 1.6 times a second, mostly in one axis."""
     sizes = rng.uniform(0.1, 0.45, 3)
     sizes[int(rng.random() < 0.25)] = rng.uniform(0.6, 0.85)
@@ -69,26 +74,51 @@ def _swings(rng: np.random.Generator, frames: int) -> np.ndarray:
     return sizes * np.sin(2 * np.pi * (cycles[:, None] + rng.random(3)))
 
 
-def blinks(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> np.ndarray:
-    """(frames,) 0 open .. 1 shut: blinks of 3 to 5 frames.
+def sways(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Swaying or nodding (frames, 3) in fractions of the limits, at paces that change every 0.8 to 2.4 s.
 
-    People blink where their sentences pause (Nakano and Kitazawa, 2010): so do these in 7 of 10 pauses of ``waveform``
-    (frames * 640,), and else each 4 to 7 s.
+    What comes next follows from what is seen, so that it can be learned: a head goes on where it is going, and turns at
+    an angle that only its pace decides; after a rest it sets out towards the middle.
+    """
+    main = int(rng.random() < 0.25)
+    axis = rng.uniform(-0.25, 0.25, 3)  # degrees of yaw, pitch and roll for each degree
+    axis[main] = 1.0
+    limit = ROTATION_LIMITS[main]
+    angle, step, heading = limit * rng.uniform(-0.6, 0.6), 0.0, rng.choice([-1.0, 1.0])
+    angles = np.zeros(frames)
+    following, pace = 0, 0.0  # frame of the next change; degrees per frame
+    for frame in range(frames):
+        if frame == following:
+            following += int(rng.uniform(0.8, 2.4) * FRAMES_PER_SECOND)
+            if pace < _RESTING:
+                heading = -1.0 if angle > 0 else 1.0
+            pace = float(rng.choice(_PACES)) * rng.uniform(0.9, 1.1)
+        if heading * angle > limit * (0.55 + 0.03 * pace):
+            heading = -heading
+        step += 0.35 * (heading * pace - step)
+        angle += step
+        angles[frame] = angle
+    return axis * angles[:, None] / ROTATION_LIMITS
+
+
+def blinks(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) 0 open .. 1 shut: blinks of 4 or 5 frames.
+
+    People blink where their sentences pause (Nakano and Kitazawa, 2010): so do these as soon as ``waveform``
+    (frames * 640,) is quiet, and else each 4 to 7 s. The former can be learned, the latter come as they like.
     """
     quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
     pauses = 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
-    in_pauses = (pauses + rng.integers(0, 4, len(pauses)))[rng.random(len(pauses)) < 0.7]
+    shape = ([0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])[rng.integers(2)]
     starts: list[float] = []
     latest = -rng.uniform(0, 3) * FRAMES_PER_SECOND
-    for start in [*in_pauses, frames]:
+    for start in [*pauses, frames]:
         while start - latest > 7 * FRAMES_PER_SECOND:
             starts.append(latest := latest + rng.uniform(4, 6) * FRAMES_PER_SECOND)
         if start - latest > FRAMES_PER_SECOND:
             starts.append(latest := start)
-    shapes = ([0.6, 1.0, 0.5], [0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])
-    blink = np.zeros(frames + 8)
+    blink = np.zeros(frames + len(shape))
     for start in starts:
-        shape = shapes[rng.integers(len(shapes))]
         blink[int(start) : int(start) + len(shape)] = shape
     return blink[:frames]
 
