@@ -343,12 +343,14 @@ def test_checkpointed_activations_give_the_same_gradients_from_less_memory(
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(clips: Path, tmp_path: Path) -> None:
     AcceleratorState._reset_state()  # a process has one precision
     run = Trainer(emo_model(), "video", Recipe.load("emo-test", "video"), clips, tmp_path, 0, mixed_precision="bf16")
-    seen = []
-    run.model.backbone.conv_in.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
-    run._train_step()
+    dtypes = {}
+    for name, layer in [("conv", run.model.backbone.conv_in), ("norm", run.model.backbone.conv_norm_out)]:
+        layer.register_forward_hook(lambda *arguments, name=name: dtypes.update({name: arguments[2].dtype}))
+    loss = run._train_step()
     AcceleratorState._reset_state()
-    assert set(seen) == {torch.bfloat16}
+    assert dtypes == {"conv": torch.bfloat16, "norm": torch.float32}
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+    assert loss == pytest.approx(trainer("video", clips, tmp_path)._train_step(), rel=0.02)
 
 
 @pytest.mark.parametrize("stage", STAGES)
