@@ -8,7 +8,6 @@ FRAMES_PER_SECOND = 25
 ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
 
 _PACES = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of heads that sway, in degrees per frame
-_RESTING = 0.05  # below this they rest
 
 
 def wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
@@ -90,7 +89,7 @@ def sways(rng: np.random.Generator, frames: int) -> np.ndarray:
     for frame in range(frames):
         if frame == following:
             following += int(rng.uniform(0.8, 2.4) * FRAMES_PER_SECOND)
-            if pace < _RESTING:
+            if pace == 0:  # after a rest
                 heading = -1.0 if angle > 0 else 1.0
             pace = float(rng.choice(_PACES)) * rng.uniform(0.9, 1.1)
         if heading * angle > limit * (0.55 + 0.03 * pace):
