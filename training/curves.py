@@ -1,14 +1,15 @@
 """Learning curves of training runs, as small data and a plot.
 
-``python -m training.curves runs/vae runs/image runs/video --out training/curves/emo-tiny``
+``python -m training.curves runs/vae runs/image runs/video --out training/learning_curves/emo-tiny``
 writes ``emo-tiny.json`` and ``emo-tiny.png``: one panel for each run, in the order given. The data can be drawn again:
-give ``emo-tiny.json`` instead of runs.
+give ``emo-tiny.json`` instead of runs, and further runs behind it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 POINTS = 100  # of a curve, at most
+COLUMNS = 5  # of panels, at most
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,13 @@ def write_curves(curves: Sequence[Curve], path: Path) -> None:
 
 
 def plot(curves: Sequence[Curve], path: Path) -> None:
-    """One panel for each curve, side by side."""
+    """One panel for each curve, row by row."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * len(curves), 2.8), layout="constrained")
-    for axes, curve in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves, strict=True):
+    columns, rows = min(len(curves), COLUMNS), math.ceil(len(curves) / COLUMNS)
+    figure = Figure(figsize=(3.2 * columns, 2.8 * rows), layout="constrained")
+    for index, curve in enumerate(curves, 1):
+        axes = figure.add_subplot(rows, columns, index)
         axes.plot(curve.step, curve.loss, color="#888888", label="training clips")
         axes.plot(
             curve.held_out_step, curve.held_out_loss, ".-", color="#e06000", label="held-out clips, averaged weights"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from training.curves import POINTS, Curve, main, read_curves
+from training.curves import COLUMNS, POINTS, Curve, main, read_curves
 
 
 def log(run: Path, lines: list[dict[str, float]]) -> Path:
@@ -36,6 +36,14 @@ def test_the_data_can_be_drawn_again(tmp_path: Path) -> None:
     with Image.open(tmp_path / "both.png") as first, Image.open(tmp_path / "again.png") as second:
         assert first.tobytes() == second.tobytes()
         assert first.width > 2 * first.height
+
+
+def test_many_runs_take_several_rows(tmp_path: Path) -> None:
+    run = str(log(tmp_path / "video", [{"step": 20, "loss": 0.5}]))
+    for runs in (COLUMNS, COLUMNS + 1):
+        assert main([*[run] * runs, "--out", str(tmp_path / str(runs))]) == 0
+    one, two = (Image.open(tmp_path / f"{runs}.png").size for runs in (COLUMNS, COLUMNS + 1))
+    assert two == (one[0], 2 * one[1])
 
 
 @pytest.mark.parametrize(
