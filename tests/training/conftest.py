@@ -1,23 +1,12 @@
-"""The test size's model, and one thread: small tensors lose more to a busy machine's threads than they gain."""
+"""The test size's model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 from tiny_models import emo_model
 
 from training.config import EmoConfig
 from training.model import EmoModel
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

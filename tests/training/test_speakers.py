@@ -1,7 +1,6 @@
 """Generated speakers: what the labels say must be what is heard and seen."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,6 @@ from training.mouth import mouth_curves
 from training.phonemes import PHONEME_CLASSES, phoneme_class
 from training.render import render
 from training.speech import frame_classes, random_sentence, synthesize
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small planes lose more to a busy machine's threads than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
