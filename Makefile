@@ -10,7 +10,7 @@ run: .venv/run.ready  ## animate the bundled portrait with the bundled voice
 test: .venv/dev.ready  ## lint, types and tests
 	.venv/dev/bin/ruff check .
 	.venv/dev/bin/mypy
-	.venv/dev/bin/pytest --numprocesses 2 --dist loadfile
+	.venv/dev/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime alone: no torch, diffusers or transformers.
 .venv/run.ready: pyproject.toml
