@@ -34,14 +34,15 @@ def ranges(checkpoint: Path) -> dict[str, Ranges]:
 
 @pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
 def test_what_is_left_alone(name: str) -> None:
-    """The first and the last two convolutions, shortcuts, time embeddings, and what is projected once per clip."""
+    """The first and the last three convolutions, shortcuts, time embeddings, and what is projected once per clip."""
     with torch.device("meta"):
         backbone = EmoModel(EmoConfig.from_name(name)).backbone
     layers = {n: layer for n, layer in backbone.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
     left = layers.keys() - layers_to_quantize(backbone).keys()
-    last = backbone.up_blocks[-1].resnets[-1].conv2
-    assert [n for n in left if layers[n] is last] == [n for n in left if n.endswith("conv2")] != []
-    left -= {n for n in left if layers[n] is last}
+    last = backbone.up_blocks[-1].resnets[-1]
+    convolutions = {n for n in left if n.endswith(("conv1", "conv2"))}
+    assert {layers[n] for n in convolutions} == {last.conv1, last.conv2}
+    left -= convolutions
     kinds = Counter(n.split("transformer_blocks.0.")[-1].split(".")[-1 if "resnets" in n else 0] for n in left)
     spatial, temporal = len(backbone.attention_layers()), len(backbone.temporal_modules())
     assert kinds["attn2"] == 2 * spatial
