@@ -74,7 +74,7 @@ def checkpoint(made_once: MadeOnce) -> Path:
 
 @pytest.fixture(scope="session")
 def fp32(checkpoint: Path, made_once: MadeOnce) -> Path:
-    """Its bundle, as ``fp16`` and ``tiny_int8``."""
+    """Its bundle in float32; ``fp16`` is the one in float16."""
     return _bundle(checkpoint, "fp32", made_once)
 
 

@@ -18,13 +18,6 @@ from export.graphs import Graph
 from training.model import EmoModel
 
 
-@pytest.fixture
-def bundles(checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been built for benchmarks: a bundle in float32."""
-    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
-    shutil.copytree(fp32, tmp_path / "out" / "benchmarks" / f"{checkpoint.name}-fp32-onnxruntime")
-
-
 @pytest.mark.parametrize(("ways", "count"), [(constants.rows, 6), (constants.rows_without_guidance, 2)])
 def test_every_way_to_make_a_step_gives_the_same(
     ways: Callable[[EmoModel], list[constants.Row]], count: int, checkpoint: Path
@@ -42,10 +35,11 @@ def test_every_way_to_make_a_step_gives_the_same(
         np.testing.assert_allclose(result, results[-1], atol=1e-5)
 
 
-@pytest.mark.usefixtures("bundles")
 def test_precisions_take_turns(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What is not there yet is built."""
+    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
     monkeypatch.setattr(precisions, "results_file", lambda name: tmp_path / f"{name}.json")
     command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--turns", "1"]
     assert precisions.main(command) == 0
@@ -112,11 +106,12 @@ def test_what_is_done_at_the_papers_size_at_the_test_size(
     assert json.loads(out.read_text()) == result
 
 
-@pytest.mark.usefixtures("bundles")
 def test_processors_row_by_row(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Compiling is left out: it takes minutes, and what is compiled is compared by the row before."""
+    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
+    shutil.copytree(fp32, tmp_path / "out" / "benchmarks" / f"{checkpoint.name}-fp32-onnxruntime")
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
     monkeypatch.setattr(cpu, "ENGINES", {"ONNX Runtime": "onnxruntime:fp32", "TensorRT": "tensorrt:fp32"})
     out = tmp_path / "cpu.json"
