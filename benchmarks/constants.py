@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.interleaved import median_milliseconds
 from benchmarks.machine import machine, results_file
-from benchmarks.turns import median_milliseconds
-from emo_rt.engine import to_numpy
-from emo_rt.engines import BACKENDS, engine_class
-from export.graphs import BackboneGraph, Graph, GuidedBackboneGraph, graphs
-from export.onnx_graph import describe, export_part
-from training.model import EmoModel
+from emo_rt.engines.engine import to_numpy
+from emo_rt.engines.registry import BACKENDS, engine_class
+from export.graphs.modules import BackboneGraph, ExportGraph, GuidedBackboneGraph, export_graphs
+from export.graphs.onnx_file import describe, export_part
+from training.model.model import EmoModel
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 Arrays = Mapping[str, np.ndarray]
@@ -107,14 +107,14 @@ class Row:
     """A way to make one step: a graph, and what is called how."""
 
     name: str
-    graph: Graph
+    graph: ExportGraph
     step: Callable[[Callable[[Arrays], np.ndarray]], np.ndarray]
 
 
 @torch.no_grad()
 def rows(model: EmoModel) -> list[Row]:
     """All ways to make a step with guidance, from the most naive one to the exported one."""
-    config, made = model.config, graphs(model)
+    config, made = model.config, export_graphs(model)
     # All rows know the same portrait, motion frames and voice.
     known = {**made["conditioning"].run(), **made["reference_net"].run()}
     step = {**made["guided_backbone"].inputs, **known}
@@ -152,7 +152,7 @@ def rows(model: EmoModel) -> list[Row]:
             result: np.ndarray = kept * latents.numpy() + moved * prediction
             return result
 
-        return Row(name, Graph(module, {**noisy, **halves[1]}, ["prediction"]), run)
+        return Row(name, ExportGraph(module, {**noisy, **halves[1]}, ["prediction"]), run)
 
     silent, heard = (
         {"audio": audio, **shared} for audio in (torch.zeros_like(voice["audio_features"]), voice["audio_features"])
@@ -174,7 +174,7 @@ def rows(model: EmoModel) -> list[Row]:
 @torch.no_grad()
 def rows_without_guidance(model: EmoModel) -> list[Row]:
     """The ways to make a step with a guidance scale of 1."""
-    made = graphs(model)
+    made = export_graphs(model)
     both = {**made["guided_backbone"].inputs, "guidance_scale": torch.ones(1)}
     return [
         _once(GuidedBackboneGraph(model), both, "guidance scale 1: both halves"),
@@ -184,7 +184,7 @@ def rows_without_guidance(model: EmoModel) -> list[Row]:
 
 def _once(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> Row:
     arrays = _arrays(inputs)
-    return Row(name, Graph(module, dict(inputs), ["next_latents"]), lambda call: call(arrays))
+    return Row(name, ExportGraph(module, dict(inputs), ["next_latents"]), lambda call: call(arrays))
 
 
 def _features(model: EmoModel, known_latents: Tensor) -> dict[str, Tensor]:

@@ -29,29 +29,29 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.gpu import TorchEngine
+from benchmarks.interleaved import median_milliseconds
 from benchmarks.length import time_videos
 from benchmarks.machine import machine, results_file
 from benchmarks.precisions import bundle_of
-from benchmarks.turns import median_milliseconds
 from emo_rt.bundle import Bundle
-from emo_rt.cascade import Cascade
-from emo_rt.engine import to_numpy
-from emo_rt.engines import check_runs_here, runs_here
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.cascade.prefetch import decoded_clips
+from emo_rt.cascade.sampling import Sampling
+from emo_rt.engines.engine import to_numpy
+from emo_rt.engines.registry import check_runs_here, runs_here
 from emo_rt.errors import EmoError
-from emo_rt.plan import Sampling
-from emo_rt.stages import decoded_clips
-from emo_rt.video import encode_clip
+from emo_rt.media.video import encode_clip
 from export.build import MODELS
 from export.bundle import build, convert, load
-from export.graphs import graphs
+from export.graphs.modules import export_graphs
 from export.manifest import noise_schedule, runtime_config
-from export.plan import Options, read_sources
-from export.validate import Scene, bundled_scene, psnr
-from training.metrics import correlation
-from training.model import EmoModel
-from training.pipeline import EmoPipeline
-from training.reader import BUNDLED, FaceReader
+from export.sample import Sample, bundled_sample
+from export.sources import Options, read_sources
+from export.torch_engine import TorchEngine
+from training.evaluation.metrics import correlation, psnr
+from training.evaluation.reader import BUNDLED, FaceReader
+from training.model.model import EmoModel
+from training.model.pipeline import EmoPipeline
 
 CLIPS = 4
 ENGINES = {
@@ -78,10 +78,10 @@ class Row:
     step: Callable[[], object] | None = None
 
 
-def pipeline_row(model: EmoModel, scene: Scene) -> Row:
+def pipeline_row(model: EmoModel, scene: Sample) -> Row:
     """The reference pipeline as it is."""
     pipeline, fps = EmoPipeline(model), model.config.frames_per_second
-    inputs = graphs(model)["guided_backbone"].inputs
+    inputs = export_graphs(model)["guided_backbone"].inputs
     voices = [{k: v[i : i + 1] if k.startswith("audio_") else v for k, v in inputs.items()} for i in range(2)]
     timestep = torch.tensor([500.0])
 
@@ -99,7 +99,7 @@ def pipeline_row(model: EmoModel, scene: Scene) -> Row:
     return Row("PyTorch", video, step)
 
 
-def cascade_row(name: str, cascade: Cascade, scene: Scene, example: dict[str, np.ndarray]) -> Row:
+def cascade_row(name: str, cascade: Cascade, scene: Sample, example: dict[str, np.ndarray]) -> Row:
     """The cascade, one stage after another."""
     fps = cascade.config.frames_per_second
 
@@ -114,7 +114,7 @@ def cascade_row(name: str, cascade: Cascade, scene: Scene, example: dict[str, np
     return Row(name, video, lambda: to_numpy(step.run(example)["next_latents"]))
 
 
-def overlapped_row(name: str, cascade: Cascade, scene: Scene, cache_interval: int = 1) -> Row:
+def overlapped_row(name: str, cascade: Cascade, scene: Sample, cache_interval: int = 1) -> Row:
     """The cascade with its stages at work at the same time."""
     sampling = Sampling.of(cascade.config, cache_interval=cache_interval)
     fps = cascade.config.frames_per_second
@@ -132,10 +132,10 @@ def overlapped_row(name: str, cascade: Cascade, scene: Scene, cache_interval: in
     return Row(f"{name}, overlapped{cached}", video)
 
 
-def make_rows(checkpoint: Path, scene: Scene, threads: int | None) -> list[Row]:
+def make_rows(checkpoint: Path, scene: Sample, threads: int | None) -> list[Row]:
     """All rows; engines that cannot run here are left out and said."""
     model = EmoModel.load(checkpoint)
-    example = {key: tensor.numpy() for key, tensor in graphs(model)["guided_backbone"].inputs.items()}
+    example = {key: tensor.numpy() for key, tensor in export_graphs(model)["guided_backbone"].inputs.items()}
     found = [pipeline_row(model, scene)]
     for name, precision, compiled in (
         ("PyTorch, constants once", "fp32", False),
@@ -143,7 +143,7 @@ def make_rows(checkpoint: Path, scene: Scene, threads: int | None) -> list[Row]:
         ("torch.compile, bfloat16", "bf16", True),
     ):
         options = Options(precision, "tensorrt")
-        made = graphs(convert(load(checkpoint, options), options))
+        made = export_graphs(convert(load(checkpoint, options), options))
         engines = {graph: TorchEngine(graph, module, "cpu", compiled) for graph, module in made.items()}
         cascade = Cascade(runtime_config(model.config), noise_schedule(model.config), engines.__getitem__)
         found.append(cascade_row(name, cascade, scene, example))
@@ -192,7 +192,7 @@ def measure(rows: Sequence[Row], turns: int, reader: FaceReader) -> list[dict[st
 
 def peak(model: EmoModel) -> dict[str, float]:
     """The operations of a step with guidance, in GFLOP, and what this machine makes of large products, in GFLOP/s."""
-    graph = graphs(model)["guided_backbone"]
+    graph = export_graphs(model)["guided_backbone"]
     with FlopCounterMode(display=False) as counter:
         graph.run()
     found = {"step_gflop": counter.get_total_flops() / 1e9}
@@ -221,7 +221,7 @@ def growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) 
             options = Options("fp32", "onnxruntime", clip_frames=count, resolution=side)
             directory = Path(folder) / f"{count}-{side}"
             build(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
-            inputs = {name: graph.inputs for name, graph in graphs(load(checkpoint, options)).items()}
+            inputs = {name: graph.inputs for name, graph in export_graphs(load(checkpoint, options)).items()}
             for backend in backends:
                 cascade = Cascade.load(Bundle.load(directory), backend)
                 calls: list[Callable[[], object]] = []
@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine()
     model = EmoModel.load(args.model)
     config = model.config
-    scene = bundled_scene(config, CLIPS * config.clip_frames)
+    scene = bundled_sample(config, CLIPS * config.clip_frames)
     try:
         rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED))
         sizes = growth(args.model, args.frames, args.resolutions)

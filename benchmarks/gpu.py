@@ -26,17 +26,18 @@ from tqdm import tqdm
 
 from benchmarks.machine import CHECKOUT, machine, results_file
 from emo_rt.bundle import Bundle
-from emo_rt.cascade import Cascade
-from emo_rt.engine import Tensor, to_numpy
-from emo_rt.engines import check_runs_here
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.engines.registry import check_runs_here
 from emo_rt.errors import EmoError
 from export.bundle import build, convert, load
-from export.graphs import Graph, graphs
+from export.graphs.modules import export_graphs
 from export.manifest import noise_schedule, runtime_config
-from export.plan import Options, outdated, read_sources
-from export.validate import bundled_scene, psnr
-from training.config import EmoConfig
-from training.model import EmoModel
+from export.sample import bundled_sample
+from export.sources import Options, outdated, read_sources
+from export.torch_engine import TorchEngine
+from training.evaluation.metrics import psnr
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 WORK = CHECKOUT / "out" / "benchmarks"
 
@@ -63,37 +64,6 @@ ROWS = {
 }
 
 
-class TorchTensor:
-    """A tensor on PyTorch's device."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-
-    def numpy(self) -> np.ndarray:
-        """Its values on the host."""
-        values: np.ndarray = self.tensor.cpu().numpy()
-        return values
-
-
-class TorchEngine:
-    """A graph's PyTorch module as an engine, eager or compiled."""
-
-    def __init__(self, name: str, graph: Graph, device: str, compiled: bool) -> None:
-        self.name, self.graph, self.device = name, graph, device
-        graph.module.to(device)
-        if compiled:
-            graph.module.compile()
-
-    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`."""
-        given = {}
-        for name, example in self.graph.inputs.items():
-            tensor = inputs[name]
-            on_device = tensor.tensor if isinstance(tensor, TorchTensor) else torch.tensor(to_numpy(tensor))
-            given[name] = on_device.to(self.device, example.dtype)
-        return {name: TorchTensor(tensor) for name, tensor in self.graph.run(given).items()}
-
-
 def checkpoint(name: str) -> Path:
     """The bundled checkpoint, or one of a named size with random weights, in which no layer is silent."""
     bundled = CHECKOUT / "models" / name
@@ -115,7 +85,7 @@ def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[
     """One row's figures, and the frames of its shorter video."""
     directory = checkpoint(model)
     config = EmoConfig.load(directory / "config.json")
-    scene = bundled_scene(config, 3 * config.clip_frames)
+    scene = bundled_sample(config, 3 * config.clip_frames)
     started = time.perf_counter()
     cascade = _cascade(directory, config, row, device)
 
@@ -160,7 +130,7 @@ def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[
 
 def _cascade(directory: Path, config: EmoConfig, row: Row, device: str) -> Cascade:
     if row.backend == "pytorch":
-        made = graphs(convert(load(directory, Options()), Options(row.precision)))
+        made = export_graphs(convert(load(directory, Options()), Options(row.precision)))
         engines = {name: TorchEngine(name, graph, device, row.compiled) for name, graph in made.items()}
         return Cascade(runtime_config(config), noise_schedule(config), engines.__getitem__)
     check_runs_here(row.backend)

@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from benchmarks.machine import CHECKOUT, machine, results_file
 from emo_rt.bundle import Bundle
-from emo_rt.engines import BACKENDS
-from emo_rt.media import read_voice
-from emo_rt.planner import QUALITIES
+from emo_rt.engines.registry import BACKENDS
+from emo_rt.jobs.request import AUTO
+from emo_rt.media.sound import read_voice
+from emo_rt.planning.planner import QUALITIES
 from emo_rt.run import DEFAULT_BUNDLE
-from emo_rt.session import AUTO
 
 PEAK_OF_CHILD = """
 import resource, subprocess, sys

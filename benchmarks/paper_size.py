@@ -27,16 +27,16 @@ from tqdm import tqdm
 
 from benchmarks.gpu import WORK, checkpoint
 from benchmarks.machine import machine, results_file
-from emo_rt.engine import to_numpy
+from emo_rt.engines.engine import to_numpy
+from emo_rt.engines.onnxruntime import OnnxRuntimeEngine
+from emo_rt.engines.tensorrt_build import build_engine
 from emo_rt.errors import BundleError
-from emo_rt.onnxruntime_engine import OnnxRuntimeEngine
-from emo_rt.tensorrt_build import build_engine
 from export.bundle import convert, load
-from export.graphs import graphs
+from export.graphs.modules import export_graphs
+from export.graphs.onnx_file import describe, export_part
+from export.graphs.quantize import LARGEST_QUANTIZED, calibrate, calibration_clips, quantize
 from export.nvidia import load_tensorrt
-from export.onnx_graph import describe, export_part
-from export.plan import PARTS, STEPS, Options
-from export.quantize import LARGEST, calibrate, calibration_clips, quantize
+from export.sources import PARTS, STEPS, Options
 
 PRECISIONS = ("fp16", "int8", "fp8")
 #: Frames and resolution of the clips that ranges come from, and of the step that is compared.
@@ -50,12 +50,12 @@ def export(model: str, precision: str, directory: Path) -> dict[str, Any]:
     """
     source, options = checkpoint(model), Options(precision, "tensorrt")
     ranges = {}
-    if precision in LARGEST:
+    if precision in LARGEST_QUANTIZED:
         small = load(source, Options(precision, "tensorrt", **SMALL))
         clips = calibration_clips(1, SMALL["resolution"], SMALL["clip_frames"], small.config.frames_per_second)
         ranges = calibrate(small, precision, clips, steps=4)
         del small
-    made = graphs(quantize(convert(load(source, options), options), options.eight_bits, ranges))
+    made = export_graphs(quantize(convert(load(source, options), options), options.eight_bits, ranges))
     rows = {}
     for part in [STEPS] if ranges else PARTS:
         started = time.perf_counter()
@@ -85,7 +85,7 @@ def engine(path: Path, precision: str) -> dict[str, Any]:
 
 def compare_step(model: str, directory: Path) -> dict[str, Any]:
     """A step in float32 by ONNX Runtime against PyTorch: the largest error as a share of the range, and the cosine."""
-    made = graphs(load(checkpoint(model), Options(**SMALL)))
+    made = export_graphs(load(checkpoint(model), Options(**SMALL)))
     expected = {name: made[name].run()["next_latents"].numpy() for name in STEPS}
     inputs = {name: {key: tensor.numpy() for key, tensor in made[name].inputs.items()} for name in STEPS}
     export_part({name: made[name] for name in STEPS}, directory)

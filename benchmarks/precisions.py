@@ -12,17 +12,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.interleaved import median_milliseconds
 from benchmarks.machine import CHECKOUT, machine, results_file
-from benchmarks.turns import median_milliseconds
 from emo_rt.bundle import Bundle
-from emo_rt.cascade import Cascade
-from emo_rt.engine import to_numpy
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.engines.engine import to_numpy
 from emo_rt.errors import EmoError
 from export.bundle import build
-from export.graphs import graphs
-from export.plan import Options, outdated, read_sources
-from export.validate import bundled_scene, compare_videos
-from training.model import EmoModel
+from export.graphs.modules import export_graphs
+from export.sample import bundled_sample
+from export.sources import Options, outdated, read_sources
+from export.validate import compare_videos
+from training.model.model import EmoModel
 
 DEFAULT = ("onnxruntime:fp32", "onnxruntime:int8", "openvino:fp32", "openvino:int8")
 
@@ -43,8 +44,8 @@ def bundle_of(checkpoint: Path, row: str) -> Bundle:
 def measure(checkpoint: Path, rows: list[str], turns: int, threads: int | None) -> list[dict[str, float | str]]:
     """Each row's median milliseconds of a guided step, how often faster than the first row, and its video's PSNR."""
     model, name = EmoModel.load(checkpoint), "guided_backbone"
-    scene = bundled_scene(model.config, 60)
-    inputs = {key: tensor.numpy() for key, tensor in graphs(model)[name].inputs.items()}
+    scene = bundled_sample(model.config, 60)
+    inputs = {key: tensor.numpy() for key, tensor in export_graphs(model)[name].inputs.items()}
     calls: list[Callable[[], object]] = []
     videos = []
     for row in rows:

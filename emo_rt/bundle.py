@@ -78,7 +78,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Graph:
+class GraphSpec:
     """One ONNX graph: its file, the sha256 of every file it needs (external weights too), its inputs and outputs."""
 
     file: str
@@ -103,7 +103,7 @@ class Graph:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Graph:
+    def from_json(cls, data: Mapping[str, Any]) -> GraphSpec:
         fields = _fields(cls, data)
         return cls(
             fields["file"],
@@ -207,7 +207,7 @@ class Manifest:
     precision: str
     config: RuntimeConfig
     noise_schedule: NoiseSchedule
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[str, GraphSpec]
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -255,7 +255,7 @@ class Manifest:
             precision=fields["precision"],
             config=RuntimeConfig.from_json(fields["config"]),
             noise_schedule=NoiseSchedule.from_json(fields["noise_schedule"]),
-            graphs={name: Graph.from_json(graph) for name, graph in fields["graphs"].items()},
+            graphs={name: GraphSpec.from_json(graph) for name, graph in fields["graphs"].items()},
             format_version=version,
         )
 

@@ -11,3 +11,9 @@ class InputError(EmoError):
 
 class BundleError(EmoError):
     """A bundle that is incomplete, altered, of an unknown version, or whose graphs do not fit together."""
+
+
+def reason(error: Exception) -> str:
+    """An exception's own words, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from emo_rt.animate import Request
-from emo_rt.batch import read_jobs
 from emo_rt.bundle import Bundle
-from emo_rt.engines import BACKENDS
+from emo_rt.cascade.clips import MAX_SEED
+from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError
-from emo_rt.face import Box
-from emo_rt.media import STDIN
-from emo_rt.plan import MAX_SEED
-from emo_rt.planner import QUALITIES
-from emo_rt.session import AUTO, Session, Wishes
-from emo_rt.sign import ALGORITHMS, Signature
-from emo_rt.video import STDOUT
+from emo_rt.jobs.batch import read_jobs
+from emo_rt.jobs.request import AUTO, GenerationOptions, Request
+from emo_rt.jobs.session import Session
+from emo_rt.media.boxes import Box
+from emo_rt.media.credentials import ALGORITHMS, Signature
+from emo_rt.media.sound import STDIN
+from emo_rt.media.video import STDOUT
+from emo_rt.planning.planner import QUALITIES
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DEFAULT_BUNDLE = CHECKOUT / "models" / "emo-tiny" / "bundle"
@@ -101,8 +101,10 @@ def _signature(options: argparse.Namespace) -> Signature | None:
     return Signature(certificate, key, options.sign_algorithm, options.timestamps)
 
 
-def _wishes(options: argparse.Namespace) -> Wishes:
-    return Wishes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Wishes)})
+def _wishes(options: argparse.Namespace) -> GenerationOptions:
+    return GenerationOptions(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(GenerationOptions)}
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_rt.bundle import GRAPH_NAMES, VALIDATION_NAME
-from emo_rt.engines import BACKENDS
+from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError
-from export.plan import PRECISIONS, WEIGHTS, Options, Sources, outdated, read_record, read_sources
+from export.sources import PRECISIONS_OF, WEIGHTS, Options, Sources, outdated, read_record, read_sources
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -54,12 +54,12 @@ def _build(args: argparse.Namespace, options: Options) -> int:
     _check_space(args.model, directory)
 
     from export.bundle import build, recover  # PyTorch takes seconds to load: only a build with work to do needs it
-    from export.validate import report
+    from export.validate import validation_report
 
     recover(directory)
     validation, seconds = build(args.model, directory, options, sources, force=args.force)
     print(_table(directory, validation, seconds))
-    print(report(validation))
+    print(validation_report(validation))
     if options.backend == "tensorrt":
         _build_engines(directory)
     print(f"bundle: {directory}")
@@ -87,7 +87,7 @@ def _check_space(model: Path, directory: Path) -> None:
 def _build_engines(directory: Path) -> None:
     """Build what TensorRT makes of the graphs, for the GPU of this machine, if there is one."""
     from emo_rt.bundle import Bundle
-    from emo_rt.engines import load_engine
+    from emo_rt.engines.registry import load_engine
 
     bundle = Bundle.load(directory, validated=False)
     try:
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="checkpoint (default: models/emo-tiny)")
     add(
         "--precision",
-        choices=sorted({precision for known in PRECISIONS.values() for precision in known}),
+        choices=sorted({precision for known in PRECISIONS_OF.values() for precision in known}),
         default="fp32",
         help="of the graphs: fp32 and int8 for processors, fp16, bf16, int8 and fp8 for GPUs (default: %(default)s)",
     )

@@ -14,18 +14,18 @@ import torch
 from tqdm import tqdm
 
 from emo_rt.bundle import MANIFEST_NAME, Manifest
-from emo_rt.engines import check_runs_here
+from emo_rt.engines.registry import check_runs_here
+from emo_rt.engines.tensorrt_build import ENGINES
 from emo_rt.errors import InputError
-from emo_rt.tensorrt_build import ENGINES
-from export import graphs
-from export.float16 import to_float16
+from export.graphs import modules as graphs
+from export.graphs.float16 import to_float16
+from export.graphs.onnx_file import describe, export_part
+from export.graphs.quantize import LARGEST_QUANTIZED, Ranges, calibrate, calibration_clips, quantize
 from export.manifest import noise_schedule, runtime_config
-from export.onnx_graph import describe, export_part
-from export.plan import PARTS, RECORD_NAME, STEPS, Options, Sources, entry, outdated, read_record, write_record
-from export.quantize import LARGEST, Ranges, calibrate, calibration_clips, quantize
+from export.sources import PARTS, RECORD_NAME, STEPS, Options, Sources, entry, outdated, read_record, write_record
 from export.validate import validate, write_validation
-from training.config import EmoConfig
-from training.model import EmoModel
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 
 def build(
@@ -51,9 +51,9 @@ def build(
     missing = [part for part in PARTS if any(name not in record for name in part)]
     seconds: dict[str, float] = {}
     if missing:
-        ranges = _ranges(checkpoint, options) if STEPS in missing and options.precision in LARGEST else {}
+        ranges = _ranges(checkpoint, options) if STEPS in missing and options.precision in LARGEST_QUANTIZED else {}
         model = convert(load(checkpoint, options), options)
-        made = graphs.graphs(model)
+        made = graphs.export_graphs(model)
         for part in tqdm(missing, desc="exporting", unit="part"):
             started = time.perf_counter()
             if part == STEPS:

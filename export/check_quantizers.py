@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, numpy_helper
 
-from training.model import EmoModel
+from training.model.model import EmoModel
 
 #: The largest number of each format that activations have.
 _LARGEST = {TensorProto.INT8: 127.0, TensorProto.UINT8: 127.0, TensorProto.FLOAT8E4M3FN: 448.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from emo_rt.bundle import NoiseSchedule, RuntimeConfig
-from training.config import EmoConfig
-from training.schedule import noise_scheduler
+from training.model.config import EmoConfig
+from training.model.schedule import noise_scheduler
 
 
 def runtime_config(config: EmoConfig) -> RuntimeConfig:

@@ -24,22 +24,18 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from emo_rt.bundle import VALIDATION_NAME, Bundle
-from emo_rt.cascade import Cascade
-from emo_rt.engine import Engine, Tensor, to_numpy
-from emo_rt.engines import BACKENDS, check_runs_here
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.engines.engine import Engine, Tensor, to_numpy
+from emo_rt.engines.registry import BACKENDS, check_runs_here
 from emo_rt.errors import EmoError
-from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
-from emo_rt.media import read_image, read_voice
-from export import graphs
 from export.check_quantizers import check_quantizers
+from export.graphs import modules as graphs
 from export.manifest import noise_schedule, runtime_config
-from training.config import EmoConfig
-from training.metrics import correlation
-from training.model import EmoModel
-from training.pipeline import EmoPipeline
-from training.reader import FaceReader
-
-ASSETS = Path(__file__).parents[1] / "assets"
+from export.sample import Sample, bundled_sample
+from training.evaluation.metrics import _psnr, correlation, psnr
+from training.evaluation.reader import FaceReader
+from training.model.model import EmoModel
+from training.model.pipeline import EmoPipeline
 
 
 @dataclass(frozen=True)
@@ -67,35 +63,10 @@ RECORDINGS = 4
 DEEP = "deep_features"
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What is animated: a portrait, the face in it, and a voice for so many frames."""
-
-    portrait: np.ndarray
-    face_box: Box
-    waveform: np.ndarray
-    frames: int
-
-
-def bundled_scene(config: EmoConfig, frames: int) -> Scene:
-    """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for ``frames`` frames."""
-    image = read_image(ASSETS / "portrait.png")
-    face_box = find_face(image, "the bundled portrait")
-    crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)
-    voice = read_voice(ASSETS / "voice.wav", config.sample_rate)
-    samples = frames * config.sample_rate // config.frames_per_second
-    return Scene(
-        crop_portrait(image, crop, config.resolution),
-        face_box.within(crop, config.resolution),
-        np.resize(voice, samples),
-        frames,
-    )
-
-
 class RecordingEngine:
     """A graph's PyTorch module in an engine's place; it keeps what it was given and what it made of that."""
 
-    def __init__(self, name: str, graph: graphs.Graph) -> None:
+    def __init__(self, name: str, graph: graphs.ExportGraph) -> None:
         self.name, self.graph = name, graph
         self.calls: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
 
@@ -119,7 +90,7 @@ def validate(
     directory: Path,
     *,
     backend: str = "onnxruntime",
-    scene: Scene | None = None,
+    scene: Sample | None = None,
     frames: int = 60,
     reader: FaceReader | None = None,
 ) -> dict[str, Any]:
@@ -137,7 +108,7 @@ def validate(
         reader the correlation of the mouth opening; ``failures``: the bars that are not met.
     """
     bundle = Bundle.load(directory, validated=False)
-    scene = scene or bundled_scene(model.config, frames)
+    scene = scene or bundled_sample(model.config, frames)
     cascade = Cascade.load(bundle, backend)
     recordings = record(model, scene)
     with_own_features(recordings, cascade)
@@ -159,9 +130,9 @@ def validate(
     }
 
 
-def record(model: EmoModel, scene: Scene) -> dict[str, RecordingEngine]:
+def record(model: EmoModel, scene: Sample) -> dict[str, RecordingEngine]:
     """Run the runtime's cascade in PyTorch, with and without guidance and cached features, and keep what graphs get."""
-    engines = {name: RecordingEngine(name, graph) for name, graph in graphs.graphs(model).items()}
+    engines = {name: RecordingEngine(name, graph) for name, graph in graphs.export_graphs(model).items()}
     config = model.config
     cascade = Cascade(runtime_config(config), noise_schedule(config), engines.__getitem__)
     guidance_scale = config.guidance_scale if config.guidance_scale != 1 else 2.0
@@ -243,7 +214,7 @@ def _before_rounding(path: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray
 
 
 def compare_videos(
-    model: EmoModel, cascade: Cascade, scene: Scene, reader: FaceReader | None = None
+    model: EmoModel, cascade: Cascade, scene: Sample, reader: FaceReader | None = None
 ) -> dict[str, float]:
     """The runtime's video against the PyTorch pipeline's, same seed, portrait and voice."""
     expected = EmoPipeline(model)(scene.portrait, scene.face_box, scene.waveform, scene.frames)
@@ -265,16 +236,6 @@ def compare_videos(
         "ssim": float(structural_similarity_index_measure(own, wanted, data_range=255.0)),  # type: ignore[arg-type]
         **read,
     }
-
-
-def psnr(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of uint8 pictures in dB; 100 where they are equal."""
-    return _psnr(actual.astype(np.float64), expected.astype(np.float64), 255.0)
-
-
-def _psnr(actual: np.ndarray, expected: np.ndarray, largest: float) -> float:
-    error = float(np.mean((actual - expected) ** 2)) / largest**2
-    return float(min(100.0, -10 * np.log10(max(error, 1e-12))))
 
 
 def failures(bars: Bars, compared: Mapping[str, Mapping[str, float]], video: Mapping[str, float]) -> list[str]:
@@ -301,7 +262,7 @@ def failures(bars: Bars, compared: Mapping[str, Mapping[str, float]], video: Map
     return failed
 
 
-def report(validation: Mapping[str, Any]) -> str:
+def validation_report(validation: Mapping[str, Any]) -> str:
     """The comparison as lines for people."""
     lines = [
         f"{name:>23}: max error {graph['max_error']:.1e} of the output's range, cosine {graph['cosine']:.7f}, "
@@ -352,7 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"validate: error: {error}", file=sys.stderr)
         return 2
-    print(report(validation))
+    print(validation_report(validation))
     return 1 if validation["failures"] else 0
 
 

@@ -59,8 +59,8 @@ def checkpoint(made_once: MadeOnce) -> Path:
     def make(directory: Path) -> None:
         import torch
 
-        from training.config import EmoConfig
-        from training.model import EmoModel
+        from training.model.config import EmoConfig
+        from training.model.model import EmoModel
 
         torch.manual_seed(0)
         model = EmoModel(EmoConfig.from_name("emo-test"))
@@ -92,7 +92,7 @@ def tiny_int8(made_once: MadeOnce) -> Path:
 def _bundle(checkpoint: Path, precision: str, made_once: MadeOnce) -> Path:
     def make(directory: Path) -> None:
         from export.bundle import build
-        from export.plan import Options, read_sources
+        from export.sources import Options, read_sources
 
         options = Options(precision)
         build(checkpoint, directory, options, read_sources(checkpoint, options))

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from emo_rt.bundle import GRAPH_NAMES, Bundle
-from emo_rt.cascade import Cascade
-from emo_rt.face import Box, crop_portrait, find_face, portrait_crop
-from emo_rt.media import read_image, read_voice
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.media.boxes import Box, portrait_crop
+from emo_rt.media.face import find_face
+from emo_rt.media.image import crop_portrait, read_image
+from emo_rt.media.sound import read_voice
 from emo_rt.run import main
 from export.bundle import build
 from export.manifest import noise_schedule, runtime_config
-from export.plan import Options, read_sources
-from export.validate import psnr
-from training.model import EmoModel
-from training.pipeline import EmoPipeline
+from export.sources import Options, read_sources
+from training.evaluation.metrics import psnr
+from training.model.model import EmoModel
+from training.model.pipeline import EmoPipeline
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MODEL = CHECKOUT / "models" / "emo-tiny"

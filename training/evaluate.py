@@ -16,64 +16,19 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.bars import NEEDED_SECONDS, NEEDED_VIDEOS, bars, table
-from training.corpus import FRAMES_PER_SECOND, Clip
-from training.experiments import endurance, region_response, speed_response
-from training.generator import Generator
-from training.model import EmoModel
-from training.reader import BUNDLED, FaceReader, known_accuracy
-from training.sheets import write_contact_sheet, write_strip
-from training.sync import Gallery, generate, report
-from training.sync_signal import check_clips, sync_signal
-from training.train_reader import load_clips
-
-
-def evaluate(
-    generator: Generator, reader: FaceReader, clips: Mapping[str, Clip], args: argparse.Namespace
-) -> dict[str, Any]:
-    """Everything that is measured, with the options of the command line; writes the pictures.
-
-    Raises:
-        FileNotFoundError, ValueError: that say which clips are missing or do not fit.
-    """
-    model = generator.model
-    speed = model.config.speed if args.speed is None else args.speed
-    frames = round(args.seconds * model.config.frames_per_second)
-    gallery = Gallery.of(clips, reader)
-    # What does not fit shows before the first video, not after the last.
-    family = load_clips(args.family_data) if args.family_data else {}
-    check_clips(model.config, family, frames)
-    videos = generate(generator, reader, _first(clips, args.videos), frames, speed=speed, seed=args.seed)
-    result = report(videos, model, reader, clips, gallery)
-    write_strip(videos, args.out / "strip.png")
-    write_contact_sheet(videos, args.out / "contact_sheet.png")
-    if family:
-        chosen = _first(family, args.family_videos)
-        others = generate(generator, reader, chosen, frames, speed=speed, seed=args.seed, what="voice family")
-        result["voice_family"] = report(others, model, reader, family, Gallery.of(family, reader))
-    if args.speed_videos:
-        some = _first(clips, args.speed_videos)
-        result["speeds"] = speed_response(generator, reader, some, frames, seed=args.seed)
-    if args.region_videos:
-        some = _first(clips, args.region_videos)
-        result["regions"] = region_response(generator, reader, some, frames, seed=args.seed)
-    if args.long_videos:
-        long = round(args.long_seconds * model.config.frames_per_second)
-        result["long"] = endurance(
-            generator, reader, clips, gallery, long, people=args.long_videos, speed=speed, seed=args.seed
-        )
-    sampling = {"steps": generator.steps, "guidance_scale": generator.guidance_scale, "speed": speed}
-    return sampling | result | {"bars": [asdict(bar) for bar in bars(result)]}
-
-
-def _first(clips: Mapping[str, Clip], count: int) -> dict[str, Clip]:
-    return dict(list(clips.items())[:count])
+from training.clips.folder import load_clips
+from training.clips.rates import FRAMES_PER_SECOND
+from training.evaluation.evaluation import evaluate
+from training.evaluation.generator import Generator
+from training.evaluation.reader import BUNDLED, FaceReader, known_accuracy
+from training.evaluation.sync_signal import sync_signal
+from training.evaluation.thresholds import NEEDED_SECONDS, NEEDED_VIDEOS, threshold_table, thresholds
+from training.model.model import EmoModel
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +117,7 @@ def _print(result: Mapping[str, Any]) -> None:
     print(f"{result['videos']} videos of {seconds:g} s, {result['steps']} steps")
     if result["videos"] < NEEDED_VIDEOS or seconds < NEEDED_SECONDS:
         print(f"a trial, no verdict: the bars ask for {NEEDED_VIDEOS} videos of {NEEDED_SECONDS:g} s or more")
-    print(table(bars(result)))
+    print(threshold_table(thresholds(result)))
     for name in ("by_language", "by_style", "by_sound"):
         for group, of in result[name].items():
             lips = "-" if of["lips_closed"] is None else f"{of['lips_closed']:.0%}"

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import constants, cpu, gpu, length, paper_size, precisions
 from emo_rt.bundle import GRAPH_NAMES
-from export.graphs import Graph
-from training.model import EmoModel
+from export.graphs.modules import ExportGraph
+from training.model.model import EmoModel
 
 
 @pytest.mark.parametrize(("ways", "count"), [(constants.rows, 6), (constants.rows_without_guidance, 2)])
@@ -25,7 +25,7 @@ def test_every_way_to_make_a_step_gives_the_same(
     results = []
     for row in ways(EmoModel.load(checkpoint)):
 
-        def call(arrays: Mapping[str, np.ndarray], graph: Graph = row.graph) -> np.ndarray:
+        def call(arrays: Mapping[str, np.ndarray], graph: ExportGraph = row.graph) -> np.ndarray:
             outputs = graph.run({name: torch.tensor(array) for name, array in arrays.items()})
             return outputs[graph.outputs[0]].numpy()
 

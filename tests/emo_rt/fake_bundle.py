@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from emo_rt.bundle import Graph, Manifest, NoiseSchedule, RuntimeConfig, TensorSpec, file_sha256
+from emo_rt.bundle import GraphSpec, Manifest, NoiseSchedule, RuntimeConfig, TensorSpec, file_sha256
 
 CONFIG = RuntimeConfig(
     resolution=32,
@@ -204,7 +204,7 @@ def write_fake_bundle(directory: Path) -> Path:
         else:
             onnx.save_model(model, directory / file)
         files = {path.name: file_sha256(path) for path in sorted(directory.glob(f"{file}*"))}
-        entries[name] = Graph(file, files, tuple(inputs), tuple(outputs))
+        entries[name] = GraphSpec(file, files, tuple(inputs), tuple(outputs))
     manifest = Manifest("fake", "fp32", CONFIG, SCHEDULE, entries)
     (directory / "manifest.json").write_text(json.dumps(manifest.to_json()), encoding="utf-8")
     return directory

@@ -14,7 +14,7 @@ from PIL import Image
 from samples import drawn_face, tones, write_sound
 
 from emo_rt import run
-from emo_rt.cascade import Cascade
+from emo_rt.cascade.cascade import Cascade
 
 
 class Desk:

@@ -19,11 +19,11 @@ from PIL import Image
 from samples import drawn_face, read_video, tones, write_sound
 
 from emo_rt import run
-from emo_rt.animate import Timing
 from emo_rt.bundle import file_sha256
-from emo_rt.costs import cache_file
 from emo_rt.errors import InputError
-from emo_rt.job import Job
+from emo_rt.jobs.job import Job
+from emo_rt.jobs.timing import Timing
+from emo_rt.planning.costs import cache_file
 
 
 def command(bundle: Path, image: Path, audio: Path, out: Path, *more: str) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.model import EmoModel
+from training.model.model import EmoModel
 
 
 @pytest.fixture

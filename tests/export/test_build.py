@@ -20,11 +20,11 @@ from emo_rt.errors import BundleError
 from export import build as command
 from export import bundle as bundle_module
 from export.bundle import build, recover
+from export.graphs.onnx_file import OPSET
+from export.graphs.storage import store
 from export.manifest import noise_schedule, runtime_config
-from export.onnx_graph import OPSET
-from export.plan import Options, outdated, read_record, read_sources
-from export.storage import store
-from training.model import EmoModel
+from export.sources import Options, outdated, read_record, read_sources
+from training.model.model import EmoModel
 
 
 def read_validation(directory: Path) -> dict:

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from export.float16 import LARGEST, scale_maps, to_float16
-from training.config import EmoConfig
-from training.model import EmoModel
+from export.graphs.float16 import LARGEST_FLOAT16, scale_maps, to_float16
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_large_maps_stay_within_float16(model: EmoModel) -> None:
     expected = model.portrait_and_motion(portrait, motion)
     half = to_float16(model)
     maps = half.reference_net(portrait.half())[1]
-    assert LARGEST / 8 < max(float(m.abs().max()) for m in maps) < 4 * LARGEST
+    assert LARGEST_FLOAT16 / 8 < max(float(m.abs().max()) for m in maps) < 4 * LARGEST_FLOAT16
     for name, tensor in half.portrait_and_motion(portrait.half(), motion.half()).items():
         error = (tensor.float() - expected[name]).abs().max() / (expected[name].max() - expected[name].min())
         assert error < 0.03, name

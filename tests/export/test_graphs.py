@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from export.graphs import graphs
-from training.config import EmoConfig
-from training.model import EmoModel
+from export.graphs.modules import export_graphs
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 
 @pytest.mark.parametrize("name", ["backbone", "guided_backbone"])
@@ -31,7 +31,7 @@ def test_a_shallow_step_with_its_own_deep_features_is_the_whole_step(changes: di
     for parameter in model.parameters():
         if not parameter.any():  # layers that begin silent
             torch.nn.init.normal_(parameter, std=0.1)
-    made = graphs(model)
+    made = export_graphs(model)
     whole, shallow = made[name], made[f"shallow_{name}"]
     assert set(shallow.inputs) - {"deep_features"} < set(whole.inputs)
     outputs = whole.run()

@@ -11,9 +11,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export.plan import Options
-from export.quantize import (
-    LARGEST,
+from export.graphs.quantize import (
+    LARGEST_QUANTIZED,
     QuantizedLayer,
     Ranges,
     calibrate,
@@ -21,8 +20,9 @@ from export.quantize import (
     layers_to_quantize,
     quantize,
 )
-from training.config import EmoConfig
-from training.model import EmoModel
+from export.sources import Options
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 
 @pytest.fixture(scope="module")
@@ -151,5 +151,5 @@ def test_only_processors_take_unsigned_activations() -> None:
 
 
 def test_largest_numbers() -> None:
-    assert torch.finfo(torch.float8_e4m3fn).max == LARGEST["fp8"]
-    assert torch.iinfo(torch.int8).max == LARGEST["int8"]
+    assert torch.finfo(torch.float8_e4m3fn).max == LARGEST_QUANTIZED["fp8"]
+    assert torch.iinfo(torch.int8).max == LARGEST_QUANTIZED["int8"]

@@ -13,16 +13,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from emo_rt import tensorrt_build
-from emo_rt.bundle import GRAPH_NAMES, Graph
+from emo_rt.bundle import GRAPH_NAMES, GraphSpec
+from emo_rt.engines import tensorrt_build
+from emo_rt.engines.tensorrt_build import build_engine, cached_engine
 from emo_rt.errors import BundleError
-from emo_rt.tensorrt_build import build_engine, cached_engine
-from export import graphs
 from export.bundle import convert, load
+from export.graphs import modules as graphs
+from export.graphs.onnx_file import OPSET, describe, export_part
+from export.graphs.quantize import calibrate, calibration_clips, quantize
 from export.nvidia import load_tensorrt
-from export.onnx_graph import OPSET, describe, export_part
-from export.plan import PARTS, STEPS, Options
-from export.quantize import calibrate, calibration_clips, quantize
+from export.sources import PARTS, STEPS, Options
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheels are there for Linux on x86-64 alone"
@@ -60,7 +60,7 @@ def _export(checkpoint: Path, directory: Path, options: Options) -> None:
         loaded = quantize(convert(loaded, options), options.precision, ranges)
     else:
         loaded = convert(loaded, options)
-    modules = graphs.graphs(loaded)
+    modules = graphs.export_graphs(loaded)
     for part in PARTS:
         if part == STEPS or options.precision not in ("int8", "fp8"):
             export_part({name: modules[name] for name in part}, directory)
@@ -96,7 +96,7 @@ def test_an_engine_is_built_once(
     path.write_bytes(source.read_bytes())
     graph = describe(path)
 
-    def build(graph: Graph = graph, precision: str = "fp32", device: str = "sm_90") -> str:
+    def build(graph: GraphSpec = graph, precision: str = "fp32", device: str = "sm_90") -> str:
         engine = cached_engine(path, graph, tensorrt, precision, device)
         assert (tmp_path / "engines" / f"time_embedding-{device}.engine").read_bytes() == engine
         return capsys.readouterr().err
@@ -105,7 +105,7 @@ def test_an_engine_is_built_once(
     assert build() == ""
     assert "there is none yet" in build(device="sm_89")
     assert build() == ""
-    other = Graph(graph.file, {graph.file: "00"}, graph.inputs, graph.outputs)
+    other = GraphSpec(graph.file, {graph.file: "00"}, graph.inputs, graph.outputs)
     assert "its graph changed" in build(other)
     assert "its graph changed" in build()
     (tmp_path / "engines" / "time_embedding-sm_90.engine").write_bytes(b"damaged")

@@ -13,24 +13,15 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, Bundle
-from emo_rt.cascade import Cascade
+from emo_rt.cascade.cascade import Cascade
 from emo_rt.errors import BundleError
-from export.onnx_graph import describe
-from export.plan import STEPS
-from export.validate import (
-    BARS,
-    MOUTH_CORRELATION,
-    Bars,
-    bundled_scene,
-    compare_videos,
-    failures,
-    main,
-    psnr,
-    report,
-    validate,
-)
-from training.model import EmoModel
-from training.reader import Reading
+from export.graphs.onnx_file import describe
+from export.sample import bundled_sample
+from export.sources import STEPS
+from export.validate import BARS, MOUTH_CORRELATION, Bars, compare_videos, failures, main, validate, validation_report
+from training.evaluation.metrics import psnr
+from training.evaluation.reader import Reading
+from training.model.model import EmoModel
 
 TINY = Path(__file__).parents[2] / "models" / "emo-tiny"
 Change = Callable[[ModelProto], None]
@@ -39,7 +30,7 @@ Change = Callable[[ModelProto], None]
 @pytest.fixture
 def scene(model: EmoModel) -> object:
     """Two clips: motion frames are handed on."""
-    return bundled_scene(model.config, 2 * model.config.clip_frames)
+    return bundled_sample(model.config, 2 * model.config.clip_frames)
 
 
 def altered(bundle: Path, directory: Path, graph: str, change: Change) -> Path:
@@ -154,7 +145,7 @@ def test_a_fault_is_caught(
 ) -> None:
     broken = altered(request.getfixturevalue(precision), tmp_path, graph, change)
     validation = validate(model, broken, scene=scene)  # type: ignore[arg-type]
-    assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), report(validation)
+    assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), validation_report(validation)
 
 
 def test_deep_features_are_compared_by_what_a_shallow_step_makes_of_them(
@@ -170,7 +161,7 @@ def test_deep_features_are_compared_by_what_a_shallow_step_makes_of_them(
 )
 def test_a_dropped_scale_is_caught(kind: str, words: str, tiny_int8: Path, tmp_path: Path) -> None:
     model = EmoModel.load(TINY)
-    scene = bundled_scene(model.config, model.config.clip_frames)
+    scene = bundled_sample(model.config, model.config.clip_frames)
     assert validate(model, tiny_int8, scene=scene)["failures"] == []
     broken = altered(tiny_int8, tmp_path, "guided_backbone", drop_a_scale(kind))
     failed = validate(model, broken, scene=scene)["failures"]
@@ -185,7 +176,7 @@ def test_another_model_is_caught(model: EmoModel, fp32: Path, scene: object) -> 
 
 def test_a_sound_bundle_passes_also_in_openvino(model: EmoModel, fp32: Path, scene: object) -> None:
     validation = validate(model, fp32, backend="openvino", scene=scene)  # type: ignore[arg-type]
-    assert validation["failures"] == [], report(validation)
+    assert validation["failures"] == [], validation_report(validation)
 
 
 def test_the_command_writes_what_the_runtime_reads(
@@ -241,7 +232,7 @@ def test_a_mouth_that_moves_otherwise_is_caught(model: EmoModel, fp32: Path) -> 
             return Reading(frames.mean((1, 2, 3)), nothing, nothing, nothing, nothing, nothing)
 
     cascade = Cascade.load(Bundle.load(fp32))
-    scene = bundled_scene(model.config, 2 * model.config.clip_frames)
+    scene = bundled_sample(model.config, 2 * model.config.clip_frames)
     same = compare_videos(model, cascade, scene, Reader())  # type: ignore[arg-type]
     assert same["mouth_correlation"] > MOUTH_CORRELATION
     assert failures(BARS["fp32"], {}, same) == []

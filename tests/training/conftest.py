@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny_models import emo_model
 
-from training.config import EmoConfig
-from training.model import EmoModel
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
 
 
 @pytest.fixture(scope="session")

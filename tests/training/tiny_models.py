@@ -11,9 +11,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import Tensor, nn
 
-from training.config import EmoConfig
-from training.init import motion_adapter_config, unet_config, vae_config
-from training.model import EmoModel
+from training.model.config import EmoConfig
+from training.model.model import EmoModel
+from training.stages.published import motion_adapter_config, unet_config, vae_config
 
 TEXT_WIDTH = 24
 

@@ -1,0 +1,66 @@
+"""How a clip is denoised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from emo_rt.bundle import RuntimeConfig
+from emo_rt.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a clip is denoised.
+
+    Attributes:
+        steps: of DDIM.
+        guidance_scale: of classifier-free guidance.
+        guided_steps: the first so many are guided, the others see the voice alone. The first ones decide where the
+            mouth is (Kynkäänniemi et al. 2024 find the same of classes).
+        cache_interval: one step in so many runs the whole Backbone, the others reuse its deep features (Ma et al. 2023,
+            DeepCache).
+
+    Raises:
+        InputError: for a value out of its range. That the noise schedule has so many steps is checked where it is used.
+    """
+
+    steps: int
+    guidance_scale: float
+    guided_steps: int
+    cache_interval: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
+            raise InputError(f"guidance scale is {self.guidance_scale}: choose a number from 0 up")
+        if not 0 <= self.guided_steps <= max(self.steps, 0):
+            raise InputError(f"guided steps is {self.guided_steps}: choose 0 to {self.steps}, the number of steps")
+        if self.cache_interval < 1:
+            raise InputError(f"cache interval is {self.cache_interval}: choose 1 or more")
+
+    def __str__(self) -> str:
+        guided = {0: "none guided", self.steps: "all guided"}.get(self.guided_steps, f"{self.guided_steps} guided")
+        cached = f", 1 in {self.cache_interval} whole" if self.cache_interval > 1 else ""
+        return f"{self.steps} step{'s' if self.steps > 1 else ''}, {guided}{cached}"
+
+    @property
+    def graphs(self) -> list[str]:
+        """The graph of each step. The first one with or without guidance is whole, too."""
+        names = ["guided_backbone" if step < self.guided_steps else "backbone" for step in range(self.steps)]
+        whole = [step % self.cache_interval == 0 or step == self.guided_steps for step in range(self.steps)]
+        return [name if full else f"shallow_{name}" for name, full in zip(names, whole, strict=True)]
+
+    @classmethod
+    def of(
+        cls,
+        config: RuntimeConfig,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        guided_steps: int | None = None,
+        cache_interval: int | None = None,
+    ) -> Sampling:
+        """The bundle's own, but for what is given; all steps are guided, or none where the guidance scale is 1."""
+        steps = config.steps if steps is None else steps
+        scale = config.guidance_scale if guidance_scale is None else guidance_scale
+        guided = 0 if scale == 1 else steps if guided_steps is None else guided_steps
+        return cls(steps, scale, guided, 1 if cache_interval is None else cache_interval)

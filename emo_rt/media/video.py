@@ -1,0 +1,191 @@
+"""Video out: each clip a stretch of H.264 that stands for itself, all of them and the sound an MP4 (FFmpeg, by PyAV).
+
+A clip begins with a key frame and refers to no other, so that clips can be encoded as they come, kept, and joined after
+a stop to the file that an undisturbed run writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
+
+from emo_rt.errors import InputError, reason
+
+#: No B-frames: packets come in the order of the frames. The only key frame is the first.
+H264 = {"crf": "18", "bf": "0", "g": "100000", "sc_threshold": "0", "threads": "1"}
+#: Of an MP4 that is complete when it appears, and of one that plays while it grows.
+WHOLE = {"movflags": "+faststart"}
+GROWING = {"movflags": "+delay_moov+default_base_moof", "frag_duration": "40000", "flush_packets": "1"}
+STDOUT = Path("-")
+
+
+def encode_clip(frames: np.ndarray, frames_per_second: int) -> list[bytes]:
+    """A clip's frames, RGB uint8 (k, height, width, 3), even sides, as k packets of H.264."""
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    _configure(context, (frames.shape[2], frames.shape[1]), frames_per_second)
+    context.options = H264
+    context.flags |= Flags.global_header
+    packets = []
+    for index, pixels in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        frame.pts, frame.time_base = index, context.time_base
+        packets += context.encode(frame)
+    return [bytes(packet) for packet in (*packets, *context.encode(None))]
+
+
+def _configure(context: av.VideoCodecContext, size: tuple[int, int], frames_per_second: int) -> None:
+    context.width, context.height = size
+    context.pix_fmt = "yuv420p"
+    context.time_base, context.framerate = Fraction(1, frames_per_second), Fraction(frames_per_second)
+    context.colorspace, context.color_primaries, context.color_trc = (
+        Colorspace.ITU709,
+        ColorPrimaries.BT709,
+        ColorTrc.BT709,
+    )
+
+
+class VideoWriter:
+    """Writes clips and sound into an MP4; a context manager.
+
+    Sound may run ahead of the picture. In the end it is filled with silence to the picture's length, or cut unless the
+    file is `growing`. Leaving by an exception leaves what is written so far: an MP4 only if it is `growing`.
+
+    Args:
+        path: of the file, replaced if it exists; STDOUT with `growing`.
+        size: (width, height) of the frames, pixels, even.
+        frames_per_second: of the picture.
+        sound_rate: Hz, one of `emo_rt.media.sound.AAC_SAMPLE_RATES`.
+        sound_channels: 1 or 2.
+        metadata: of the file: title, comment, ...
+        growing: write a fragmented MP4, which plays while it grows.
+
+    Raises:
+        InputError: on entering or writing, if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        frames_per_second: int,
+        sound_rate: int,
+        sound_channels: int,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        growing: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.size = size
+        self.frames_per_second = frames_per_second
+        self.sound_rate = sound_rate
+        self.layout = "mono" if sound_channels == 1 else "stereo"
+        self.metadata = dict(metadata or {})
+        self.growing = growing
+        self.frames_written = 0
+        self._samples_written = 0
+        self._pending = np.zeros((sound_channels, 0), np.float32)
+        self._container: av.container.OutputContainer | None = None
+
+    def __enter__(self) -> VideoWriter:
+        with explained(self.path):
+            self._open("pipe:1" if self.path == STDOUT else str(self.path))
+        return self
+
+    def _open(self, target: str) -> None:
+        self._container = av.open(target, "w", format="mp4", options=GROWING if self.growing else WHOLE)
+        self._container.metadata.update(self.metadata)
+        self._video = self._container.add_stream("libx264", rate=self.frames_per_second, options=H264)
+        _configure(self._video.codec_context, self.size, self.frames_per_second)
+        self._audio = self._container.add_stream("aac", rate=self.sound_rate, layout=self.layout)
+        self._container.start_encoding()
+
+    def write_sound(self, sound: np.ndarray) -> None:
+        """Adds sound, float32 (channels, samples)."""
+        self._pending = np.concatenate([self._pending, sound], axis=1)
+        # The muxer keeps pictures back until it has the sound that is heard with the next one.
+        self._encode_sound(self._pending.shape[1] if self.growing else self._sound_due())
+
+    def write_clip(self, packets: Sequence[bytes]) -> None:
+        """Adds a clip as `encode_clip` gives it, and the sound that goes with it."""
+        assert self._container is not None, "use VideoWriter in a with statement"
+        first, self.frames_written = self.frames_written, self.frames_written + len(packets)
+        self._encode_sound(self._sound_due())
+        with explained(self.path):
+            for index, data in enumerate(packets):
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = self._video, Fraction(1, self.frames_per_second)
+                packet.pts = packet.dts = first + index
+                packet.duration, packet.is_keyframe = 1, index == 0
+                self._container.mux(packet)
+
+    @property
+    def owes_sound(self) -> bool:
+        """Whether the picture is ahead of the sound."""
+        return self._sound_due() > 0
+
+    def _sound_due(self) -> int:
+        """Samples that the picture written so far is still owed."""
+        return round(self.frames_written * self.sound_rate / self.frames_per_second) - self._samples_written
+
+    def _encode_sound(self, samples: int) -> None:
+        sound, self._pending = self._pending[:, :samples], self._pending[:, samples:]
+        if not sound.shape[1]:
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=self.layout)
+        frame.sample_rate = self.sound_rate
+        frame.pts, frame.time_base = self._samples_written, Fraction(1, self.sound_rate)
+        self._mux_sound(frame)
+        self._samples_written += sound.shape[1]
+
+    def _mux_sound(self, frame: av.AudioFrame | None) -> None:
+        assert self._container is not None, "use VideoWriter in a with statement"
+        with explained(self.path):
+            self._container.mux(self._audio.encode(frame))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._container is not None
+        if kind is not None:
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+                self._container.close()
+            return
+        silence = self._sound_due() - self._pending.shape[1]
+        if silence > 0:
+            self._pending = np.pad(self._pending, ((0, 0), (0, silence)))
+        self._encode_sound(self._sound_due())
+        self._mux_sound(None)
+        with explained(self.path):
+            self._container.close()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in writing an output into an InputError."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise InputError(f"output {path}: whoever read it has gone") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"output {path}: cannot be written ({reason(error)}); give another --out") from error
+
+
+def check_output(path: Path) -> None:
+    """Raises InputError for a name that no video can have, or a place where none can be written."""
+    if path.suffix.lower() != ".mp4":
+        raise InputError(f"output {path}: the video is an MP4; give a name that ends in .mp4")
+    if os.path.isdir(path):
+        raise InputError(f"output {path}: is a directory; give the name of a file in it")
+    with explained(path), contextlib.suppress(FileNotFoundError):
+        path.lstat()  # complains of a name that no file can have

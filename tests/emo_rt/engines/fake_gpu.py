@@ -1,0 +1,171 @@
+"""A GPU that is none: `cuda.core` and TensorRT as far as the backend uses them, over host memory and ONNX Runtime.
+
+What is asked of a stream happens when someone waits for it, in the order in which it was asked, as on a GPU: whoever
+reads too early, or changes memory that work in the queue still needs, gets wrong values.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+import sys
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from emo_rt.bundle import GraphSpec
+
+STREAMS: dict[int, FakeStream] = {}
+#: How often each thing was asked for.
+ASKED: Counter[str] = Counter()
+
+
+class FakeStream:
+    def __init__(self) -> None:
+        self.handle = 1000 + len(STREAMS)
+        self.queue: list[Callable[[], None]] = []
+        STREAMS[self.handle] = self
+
+    def sync(self) -> None:
+        queue, self.queue = self.queue, []
+        for work in queue:
+            work()
+
+    def create_graph_builder(self) -> FakeGraphBuilder:
+        return FakeGraphBuilder()
+
+
+class FakeGraphBuilder:
+    """What is asked of its stream is kept, and done by none."""
+
+    def __init__(self) -> None:
+        self.stream = FakeStream()
+
+    def begin_building(self) -> FakeGraphBuilder:
+        return self
+
+    def end_building(self) -> FakeGraphBuilder:
+        return self
+
+    def complete(self) -> FakeGraphBuilder:
+        return self
+
+    def launch(self, stream: FakeStream) -> None:
+        ASKED["launches"] += 1
+        stream.queue.extend(self.stream.queue)
+
+
+class FakeBuffer:
+    """Memory of the GPU, or the host's where it came `from_handle`."""
+
+    def __init__(self, handle: int, size: int, owner: Any, host: bool) -> None:
+        self.handle, self.size, self.owner, self.host = handle, size, owner, host
+
+    @classmethod
+    def from_handle(cls, handle: int, size: int, owner: Any = None) -> FakeBuffer:
+        return cls(handle, size, owner, host=True)
+
+    def copy_from(self, source: FakeBuffer, *, stream: FakeStream) -> None:
+        assert source.size == self.size
+        ASKED["uploads" if source.host else "downloads" if self.host else "copies"] += 1
+        if source.host:  # ordinary host memory is read before the call returns
+            content = ctypes.string_at(source.handle, self.size)
+            stream.queue.append(lambda: ctypes.memmove(self.handle, content, self.size) and None)
+        else:
+            stream.queue.append(lambda: ctypes.memmove(self.handle, source.handle, self.size) and None)
+
+
+class FakeDevice:
+    arch = "90"
+
+    def set_current(self) -> None:
+        pass
+
+    def create_stream(self) -> FakeStream:
+        return FakeStream()
+
+    def allocate(self, size: int, *, stream: FakeStream) -> FakeBuffer:
+        memory = np.full(size, 0xAB, np.uint8)
+        return FakeBuffer(memory.ctypes.data, size, memory, host=False)
+
+
+class FakeDataType(Enum):
+    FLOAT = "tensor(float)"
+    HALF = "tensor(float16)"
+    UINT8 = "tensor(uint8)"
+
+
+class FakeContext:
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.addresses: dict[str, int] = {}
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        assert name not in self.addresses, "a CUDA graph would write to the address of before"
+        self.addresses[name] = address
+
+    def execute_async_v3(self, handle: int) -> bool:
+        STREAMS[handle].queue.append(self._execute)
+        return True
+
+    def _execute(self) -> None:
+        inputs = {node.name: self._view(node).copy() for node in self.session.get_inputs()}
+        results = self.session.run(None, inputs)
+        for node, result in zip(self.session.get_outputs(), results, strict=True):
+            self._view(node)[...] = result
+
+    def _view(self, node: Any) -> np.ndarray:
+        kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+        dtype = np.dtype(kinds[node.type])
+        size = int(np.prod(node.shape, dtype=int)) * dtype.itemsize
+        memory = (ctypes.c_ubyte * size).from_address(self.addresses[node.name])
+        return np.frombuffer(memory, dtype).reshape(node.shape)
+
+
+class FakeEngine:
+    def __init__(self, path: bytes) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.use_deterministic_compute = True
+        self.session = ort.InferenceSession(path.decode(), options, providers=["CPUExecutionProvider"])
+
+    def get_tensor_dtype(self, name: str) -> FakeDataType:
+        nodes = (*self.session.get_inputs(), *self.session.get_outputs())
+        return FakeDataType(next(node.type for node in nodes if node.name == name))
+
+    def create_execution_context(self) -> FakeContext:
+        return FakeContext(self.session)
+
+
+class FakeLogger:
+    ERROR = 0
+
+    def __init__(self, level: int) -> None:
+        pass
+
+
+def fake_tensorrt() -> ModuleType:
+    module = ModuleType("tensorrt")
+    runtime = SimpleNamespace(deserialize_cuda_engine=FakeEngine)
+    vars(module).update(Logger=FakeLogger, DataType=FakeDataType, Runtime=lambda _: runtime, __version__="0")
+    return module
+
+
+def fake_cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision: str, device: str) -> bytes:
+    """The "engine" of a graph: its path."""
+    assert device == "sm_90"
+    return str(path).encode()
+
+
+def install() -> None:
+    """Put the modules where an import finds them. Undo it by putting `sys.modules` back."""
+    core, package = ModuleType("cuda.core"), ModuleType("cuda")
+    vars(core).update(Buffer=FakeBuffer, Device=FakeDevice)
+    vars(package).update(core=core, __path__=[], __spec__=importlib.machinery.ModuleSpec("cuda", None))
+    sys.modules.update({"cuda": package, "cuda.core": core, "tensorrt": fake_tensorrt()})

@@ -1,0 +1,170 @@
+"""The face reader: what it learns and saves, what it is said to be able to, and when it may not judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.clips.clip import TrainingClip
+from training.evaluation.reader import FaceReader, Reading, known_accuracy
+from training.evaluation.reader_accuracy import reader_accuracy
+from training.evaluation.reader_training import _attention_target, _contrastive_error, _inside, _Pictures
+from training.speakers.speaker import make_clip
+from training.train_reader import main
+
+
+@pytest.fixture(scope="module")
+def clip() -> TrainingClip:
+    return make_clip(seed=5, seconds=0.4, resolution=32)
+
+
+def test_the_attention_target_is_where_the_box_is() -> None:
+    boxes = torch.tensor([[0.0, 0.5, 0.5, 1.0], [-1.0, -1.0, 1.0, 1.0]])
+    target = _attention_target(boxes).unflatten(1, (32, 32))
+    torch.testing.assert_close(target.sum((1, 2)), torch.ones(2))
+    torch.testing.assert_close(target[0, 24:, 16:24].sum(), torch.tensor(1.0))
+    torch.testing.assert_close(target[1], torch.full((32, 32), 1 / 1024))
+
+
+def test_a_batch_shows_everybody_twice_and_a_mirror_turns_the_head_around(clip: TrainingClip, tmp_path: Path) -> None:
+    for number, yaw in enumerate((10.0, 20.0)):
+        turned = np.zeros_like(clip.rotation)
+        turned[:, 0] = yaw
+        dataclasses.replace(clip, rotation=turned).save(tmp_path / f"{number}.npz")
+    rng = np.random.default_rng(0)
+    pictures = _Pictures.read(tmp_path, 4, rng)
+    yaws = torch.stack([pictures.batch(rng, 4).labels[:, 3] for _ in range(8)])
+    torch.testing.assert_close(yaws[:, :2].abs(), yaws[:, 2:].abs())  # the same people, not always mirrored alike
+    assert {round(abs(value), 3) for value in yaws.flatten().tolist()} == {0.5, 1.0}
+    assert (yaws < 0).any()
+    assert (yaws > 0).any()
+
+
+def test_the_boxes_move_with_the_picture(clip: TrainingClip, tmp_path: Path) -> None:
+    """A white face in a black picture stays where its box says."""
+    boxes = np.tile(np.float32([8, 8, 16, 16]), (len(clip.frames), 1))
+    frames = np.zeros_like(clip.frames)
+    frames[:, 8:24, 8:24] = 255
+    for name in ("1", "2"):
+        dataclasses.replace(clip, frames=frames, face_box=boxes, mouth_box=boxes).save(tmp_path / f"{name}.npz")
+    rng = np.random.default_rng(0)
+    batch = _Pictures.read(tmp_path, 4, rng).batch(rng, 4)
+    inside = _inside(batch.face_box, margin=-0.1)
+    outside = 1 - _inside(batch.face_box, margin=0.1)
+    light = batch.images.mean(1, keepdim=True)
+    assert (light * inside).sum() / inside.sum() > (light * outside).sum() / outside.sum() + 0.8
+
+
+def test_identities_are_drawn_to_their_own_and_away_from_others() -> None:
+    people = torch.eye(4)
+    right, wrong = torch.cat([people, people]), torch.cat([people, people.roll(1, 0)])
+    assert _contrastive_error(right) < 0.01
+    assert _contrastive_error(wrong) > 5
+    assert _contrastive_error(torch.ones(8, 4) / 2) == pytest.approx(np.log(7), abs=1e-4)  # chance
+
+
+class KnowsAll(FaceReader):
+    """Reads what the clips say, by the sum of a frame's pixels; ``people`` are the identities that it sees."""
+
+    def __init__(self, clips: list[TrainingClip], people: np.ndarray, blink: float = 1.0) -> None:
+        super().__init__()
+        self.answers = {clip.frames.tobytes(): (clip, one) for clip, one in zip(clips, people, strict=True)}
+        self.blink = blink
+
+    def read(self, frames: np.ndarray, batch: int = 64) -> Reading:
+        clip, one = self.answers[frames.tobytes()]
+        centre = (clip.face_box[:, :2] + clip.face_box[:, 2:] / 2) / clip.frames.shape[1]
+        identity = np.tile(np.eye(len(self.answers), dtype=np.float32)[one], (len(frames), 1))
+        first = clip.mouth_opening.argmin()
+        identity[first] = np.eye(len(self.answers))[list(self.answers).index(frames.tobytes())]
+        blink = self.blink * clip.blink
+        return Reading(clip.mouth_opening, clip.mouth_width, blink, clip.rotation, centre, identity)
+
+
+def test_the_accuracy_of_one_who_knows_all_and_of_one_who_mistakes_people() -> None:
+    clips = [make_clip(seed, seconds=3, resolution=32) for seed in (5, 6, 7)]
+    assert sum(clip.blink.any() for clip in clips) >= 2
+    accuracy = reader_accuracy(KnowsAll(clips, np.arange(3)), clips)
+    for name in ("opening_correlation", "blink_correlation", "blink_precision", "blink_recall", "identity_nearest"):
+        assert accuracy[name] == pytest.approx(1)
+    assert accuracy["face_centre_error"] == accuracy["rotation_error_degrees"] == 0
+    assert accuracy["blinks"] >= 2
+    permuted = reader_accuracy(KnowsAll(clips, np.array([1, 2, 0])), clips)
+    assert permuted["identity_nearest"] == 0
+    blind = reader_accuracy(KnowsAll(clips, np.zeros(3, int), blink=0.3), clips)
+    assert blind["blink_recall"] == 0
+    assert blind["blink_correlation"] == pytest.approx(1)
+    assert blind["identity_nearest"] == pytest.approx(1 / 3)  # everybody is taken for the first: chance
+
+
+def test_a_reader_that_reads_badly_or_was_never_tested_may_not_judge(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="says of no test"):
+        known_accuracy(tmp_path)
+    path = tmp_path / "reader.json"
+    for reached, good in ((0.979, False), (0.981, True)):
+        path.write_text(json.dumps({"test": {"renders": {"opening_correlation": reached}}}))
+        if good:
+            assert known_accuracy(tmp_path) == {"opening_correlation": reached}
+        else:
+            with pytest.raises(ValueError, match=r"not good enough to judge a mouth: r = 0\.979"):
+                known_accuracy(tmp_path)
+
+
+@pytest.mark.parametrize("resolution", [32, 128, 144])
+def test_any_resolution_can_be_read(resolution: int) -> None:
+    reading = FaceReader().read(np.zeros((3, resolution, resolution, 3), np.uint8), batch=2)
+    assert reading.mouth_opening.shape == reading.mouth_width.shape == (3,)
+    assert reading.rotation.shape == (3, 3)
+    assert reading.blink.shape == (3,)
+    assert reading.face_centre.shape == (3, 2)
+    np.testing.assert_allclose(np.linalg.norm(reading.identity, axis=1), np.ones(3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 48, 3), (32, 32, 3), (3, 3, 32, 32)])
+def test_other_shapes_are_an_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="frames must be uint8"):
+        FaceReader().read(np.zeros(shape, np.uint8))
+
+
+def test_training_writes_a_reader_that_can_be_loaded_and_tested_again(clip: TrainingClip, tmp_path: Path) -> None:
+    data, out = tmp_path / "clips", tmp_path / "reader"
+    data.mkdir()
+    clip.save(data / "00000005.npz")
+    options = ["--steps=2", "--batch-size=4", "--frames-per-clip=4"]
+    assert main([f"--data={data}", f"--out={out}", f"--test={data}", *options]) == 0
+    report = json.loads((out / "reader.json").read_text())
+    assert report["training"]["steps"] == 2
+    assert report["test"]["renders"] == reader_accuracy(FaceReader.load(out), [clip])
+    assert (out / "reader.safetensors").stat().st_size < 2_000_000
+    assert main([f"--out={out}", f"--test={data}"]) == 0
+    assert json.loads((out / "reader.json").read_text()) == report
+
+
+def test_the_loss_falls_to_what_the_labels_say(clip: TrainingClip, tmp_path: Path) -> None:
+    still = np.repeat(clip.frames[[0]], len(clip.frames), 0)
+    one = dataclasses.replace(
+        clip,
+        frames=still,
+        mouth_opening=np.full_like(clip.mouth_opening, 0.8),
+        mouth_box=clip.mouth_box[[0] * len(still)],
+    )
+    one.save(tmp_path / "00000005.npz")
+    one.save(tmp_path / "00000006.npz")
+    assert main([f"--data={tmp_path}", f"--out={tmp_path / 'reader'}", "--steps=25", "--batch-size=4"]) == 0
+    reading = FaceReader.load(tmp_path / "reader").read(still[:1])
+    assert reading.mouth_opening[0] == pytest.approx(0.8, abs=0.25)
+
+
+def test_a_missing_reader_or_clip_is_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(FileNotFoundError, match="train a reader"):
+        FaceReader.load(tmp_path)
+    assert main([f"--data={tmp_path}", f"--out={tmp_path / 'reader'}"]) == 2
+    assert "has no clips" in capsys.readouterr().err
+    (tmp_path / "reader.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="holds no reader"):
+        FaceReader.load(tmp_path)

@@ -1,0 +1,116 @@
+"""Face detectors for footage: where the face and the mouth are, and how the head is turned.
+
+OpenCV's cascades are what the runtime uses and need no file, but know boxes only. MediaPipe is what the paper uses: it
+needs the package and a FaceLandmarker model (``.task``), and knows the mouth and the rotation, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from emo_rt.media.boxes import Box
+from emo_rt.media.face import detect_faces
+
+#: Where the mouth is in a frontal face's box: x, y, width, height in sizes of the box, with room for an open one.
+MOUTH_IN_FACE = (0.25, 0.65, 0.5, 0.3)
+
+# Of MediaPipe's 478 landmarks, the outer contour of the lips.
+_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
+_UPWARDS = np.diag([1.0, -1.0, 1.0])  # MediaPipe's y points up, ours down
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a picture; what the detector does not know is None."""
+
+    box: Box  # pixels
+    mouth_box: Box | None = None  # pixels
+    rotation: np.ndarray | None = None  # (3,) degrees: yaw, pitch, roll
+
+
+class FaceDetector(Protocol):
+    """Finds the faces of one picture."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Faces in an RGB picture uint8 (height, width, 3), the largest first."""
+        ...
+
+
+class HaarDetector:
+    """OpenCV's cascades, as the runtime uses them: boxes only."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        return [Face(box) for box in detect_faces(image)]
+
+
+class MediaPipeDetector:
+    """MediaPipe's FaceLandmarker: boxes around the landmarks and the lips, and the rotation.
+
+    ``pip install --no-deps mediapipe absl-py`` is enough for it here. With all that the package asks for comes a second
+    OpenCV, which overwrites this project's.
+
+    Args:
+        model: a FaceLandmarker's ``.task`` file.
+
+    Raises:
+        ValueError: if there is no such file, it is no such model, or the package is missing.
+    """
+
+    def __init__(self, model: Path) -> None:
+        if not model.is_file():
+            raise ValueError(f"--landmarker {model}: no such file; give MediaPipe's face_landmarker.task")
+        try:
+            import mediapipe
+            from mediapipe.tasks import python as tasks
+        except ImportError as error:
+            raise ValueError(
+                f"--landmarker needs the package mediapipe ({error}): pip install --no-deps mediapipe absl-py"
+            ) from None
+        options = tasks.vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_path=str(model)),
+            num_faces=2,  # a second one is a reason to reject
+            output_facial_transformation_matrixes=True,
+        )
+        try:
+            self._landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ValueError(f"--landmarker {model}: not a FaceLandmarker model ({error})") from None
+        self._mediapipe = mediapipe
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        pixels = np.ascontiguousarray(image)
+        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=pixels)
+        return faces_of_landmarks(self._landmarker.detect(picture), image.shape[1], image.shape[0])
+
+
+def faces_of_landmarks(result: Any, width: int, height: int) -> list[Face]:
+    """The faces, the largest first, of a FaceLandmarker's result on a picture of this size."""
+    faces = []
+    for landmarks, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
+        points = np.array([[point.x * width, point.y * height] for point in landmarks])
+        rotation = rotation_angles(_UPWARDS @ np.asarray(matrix)[:3, :3] @ _UPWARDS)
+        faces.append(Face(_around(points), _around(points[list(_LIPS)]), rotation))
+    return sorted(faces, key=lambda face: face.box.width * face.box.height, reverse=True)
+
+
+def rotation_angles(matrix: np.ndarray) -> np.ndarray:
+    """Yaw, pitch, roll (3,) in degrees of a matrix (3, 3), also a scaled one: undoes ``scene.rotation_matrix``."""
+    matrix = matrix / np.cbrt(np.linalg.det(matrix))
+    yaw = np.arctan2(-matrix[2, 0], matrix[2, 2])
+    pitch = np.arcsin(np.clip(-matrix[2, 1], -1, 1))
+    roll = np.arctan2(-matrix[0, 1], matrix[1, 1])
+    return np.rad2deg(np.array([yaw, pitch, roll]))
+
+
+def make_detector(landmarker: Path | None) -> FaceDetector:
+    """MediaPipe's with a model, else the runtime's. Raises ``ValueError`` as ``MediaPipeDetector``."""
+    return MediaPipeDetector(landmarker) if landmarker else HaarDetector()
+
+
+def _around(points: np.ndarray) -> Box:
+    low, high = points.min(0), points.max(0)
+    return Box(*map(float, low), *map(float, high - low))

@@ -1,0 +1,80 @@
+"""Audio layers: wav2vec 2.0 features of each video frame and of its neighbours (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from training.model.config import EmoConfig
+
+#: wav2vec 2.0's convolutions see 400 samples and step by 320: padded by half the difference on each side, a window
+#: of k video frames (at 25 Hz and 16 kHz) gives exactly 2k features.
+RECEPTIVE_FIELD, HOP = 400, 320
+
+
+class AudioEncoder(nn.Module):
+    """wav2vec 2.0 over one window of sound; the outputs of all its blocks, concatenated, are A(f)."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features_per_frame = config.sample_rate // config.frames_per_second // HOP
+        if self.features_per_frame * HOP * config.frames_per_second != config.sample_rate:
+            raise ValueError(f"a video frame must last a multiple of {HOP} samples")
+        self.wav2vec2 = Wav2Vec2Model(wav2vec2_config(config))
+
+    def hidden_states(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        """Waveforms (b, samples) to the output of each block, each (b, samples / 320, hidden_size).
+
+        The waveform is scaled to zero mean and unit variance, as wav2vec 2.0's own feature extractor does.
+        """
+        waveform = waveform - waveform.mean(-1, keepdim=True)
+        waveform = waveform * torch.rsqrt(waveform.square().mean(-1, keepdim=True) + 1e-7)
+        padding = (RECEPTIVE_FIELD - HOP) // 2
+        waveform = F.pad(waveform, (padding, padding)).to(self.wav2vec2.dtype)
+        output = self.wav2vec2(waveform, output_hidden_states=True)
+        return tuple(output.hidden_states[1:])
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Windows (b, samples) of ``config.audio_window_frames`` video frames to A(f) of the inner frames.
+
+        Returns:
+            (b, f + 2m, audio_features)
+        """
+        features = torch.cat(self.hidden_states(waveform), -1)
+        features = features.unflatten(1, (-1, self.features_per_frame)).mean(2)
+        context = self.config.audio_context
+        return features[:, context : features.shape[1] - context]
+
+
+class AudioProjection(nn.Module):
+    """A(f - m) ... A(f + m) as the 2m + 1 tokens that frame f attends to (the projection is *ours*)."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.window = 2 * config.audio_margin + 1
+        width = config.audio_channels
+        self.norm = nn.LayerNorm(config.audio_features)
+        self.mlp = nn.Sequential(nn.Linear(config.audio_features, width), nn.SiLU(), nn.Linear(width, width))
+        self.position = nn.Parameter(torch.randn(self.window, width) * 0.02)
+
+    def forward(self, audio_features: Tensor) -> Tensor:
+        """(b, f + 2m, audio_features) to tokens (b, f, 2m + 1, audio_channels). All zeros mean no voice."""
+        tokens = self.mlp(self.norm(audio_features))
+        return tokens.unfold(1, self.window, 1).transpose(2, 3) + self.position
+
+
+def wav2vec2_config(config: EmoConfig) -> Wav2Vec2Config:
+    """The encoder's config, without the masking and dropping of its own pretraining."""
+    return Wav2Vec2Config(
+        **config.wav2vec2,
+        vocab_size=32,
+        apply_spec_augment=False,
+        layerdrop=0.0,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        feat_proj_dropout=0.0,
+    )

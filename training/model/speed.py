@@ -1,0 +1,40 @@
+"""Speed layers: head rotation speed as soft buckets, encoded by an MLP (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+from torch import Tensor, nn
+
+from training.model.config import EmoConfig
+
+
+class SpeedEncoder(nn.Module):
+    """Head rotation speeds to the tokens that the temporal modules attend to."""
+
+    centers: Tensor
+    radii: Tensor
+    positions: Tensor
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.margin = config.audio_margin
+        self.register_buffer("centers", torch.tensor(config.speed_centers), persistent=False)
+        self.register_buffer("radii", torch.tensor(config.speed_radii), persistent=False)
+        width = config.speed_channels
+        # Attention does not see the order of its keys: without this it would know how fast, but not when.
+        table = SinusoidalPositionalEmbedding(width, config.temporal_positions).pe
+        assert isinstance(table, Tensor)
+        self.register_buffer("positions", table, persistent=False)
+        inputs = (2 * self.margin + 1) * len(config.speed_centers)
+        self.mlp = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+
+    def buckets(self, head_speed: Tensor) -> Tensor:
+        """Speeds (...,) in degrees per frame to (..., d): s_d = tanh((w - c_d) / r_d * 3)."""
+        return torch.tanh((head_speed[..., None] - self.centers) / self.radii * 3)
+
+    def forward(self, head_speed: Tensor) -> Tensor:
+        """Speeds (b, f + 2m) in degrees per frame to tokens (b, f, speed_channels)."""
+        nearby = self.buckets(head_speed).unfold(1, 2 * self.margin + 1, 1)  # [b, f, d, 2m + 1]
+        tokens: Tensor = self.mlp(nearby.transpose(2, 3).flatten(2))
+        return tokens + self.positions[:, : tokens.shape[1]]

@@ -1,0 +1,106 @@
+"""The VAE: diffusers' AutoencoderKL, with pixels folded into channels where a cheap decoder matters."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from training.model.config import EmoConfig
+
+
+class VAE(nn.Module):
+    """Pictures to scaled latents and back. With ``vae_patch`` 1 and no shortcut it is SD's own.
+
+    With ``vae_shortcut`` a linear map of each latent's patch of pixels, there and back, stands beside the autoencoder,
+    which learns what the linear map leaves over: a small VAE then begins at the principal components of the pictures
+    instead of at grey.
+    """
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.patch = config.vae_patch
+        channels = 3 * self.patch**2
+        self.autoencoder = AutoencoderKL(in_channels=channels, out_channels=channels, **config.vae)
+        # Begin with little noise on the latents: a decoder that sees only noise learns nothing.
+        nn.init.constant_(self.autoencoder.quant_conv.bias[config.latent_channels :], -6.0)
+        if config.vae_shortcut:
+            factor, latent_channels = config.vae_factor, config.latent_channels
+            self.shortcut_encoder = nn.Conv2d(3, latent_channels, factor, stride=factor)
+            self.shortcut_decoder = nn.Conv2d(latent_channels, 3 * factor**2, 1)
+            nn.init.zeros_(self.autoencoder.quant_conv.weight[:latent_channels])
+            nn.init.zeros_(self.autoencoder.quant_conv.bias[:latent_channels])
+            nn.init.zeros_(self.autoencoder.decoder.conv_out.weight)
+            nn.init.zeros_(self.autoencoder.decoder.conv_out.bias)
+
+    @property
+    def scaling_factor(self) -> float:
+        """One over the standard deviation of the unscaled latents (SD 1.5: 0.18215)."""
+        return float(self.autoencoder.config["scaling_factor"])
+
+    def posterior(self, images: Tensor) -> DiagonalGaussianDistribution:
+        """Distribution of the unscaled latents of pictures (b, 3, h, w) in [-1, 1]."""
+        posterior = self.autoencoder.encode(pixel_unshuffle(images, self.patch)).latent_dist
+        if hasattr(self, "shortcut_encoder"):
+            posterior.mean = posterior.mean + self.shortcut_encoder(images)
+        return posterior
+
+    def reconstruct(self, unscaled: Tensor) -> Tensor:
+        """Unscaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
+        images = pixel_shuffle(self.autoencoder.decode(unscaled).sample, self.patch)
+        if not hasattr(self, "shortcut_decoder"):
+            return images
+        return images + pixel_shuffle(self.shortcut_decoder(unscaled), self.shortcut_encoder.stride[0])
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Pictures (b, 3, h, w) in [-1, 1] to the mode of their latents, scaled: (b, c, h / factor, w / factor)."""
+        mode: Tensor = self.posterior(images).mode()
+        return mode * self.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
+        return self.reconstruct(latents / self.scaling_factor)
+
+    @torch.no_grad()
+    def channel_weights(self) -> Tensor:
+        """How much of the picture each latent channel draws: (c,), mean 1.
+
+        The channels of the shortcut draw anything from the light of a face to the edge of a lash; without a shortcut
+        all weigh the same.
+        """
+        if not hasattr(self, "shortcut_decoder"):
+            return torch.ones(self.autoencoder.config["latent_channels"], device=self.autoencoder.device)
+        drawn = self.shortcut_decoder.weight.flatten(1).norm(dim=0)
+        return drawn / drawn.mean()
+
+    @torch.no_grad()
+    def fit_shortcut(self, images: Tensor) -> None:
+        """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w).
+
+        A component of standard deviation s is scaled to sqrt(s): with equal variances, noise would drown light and
+        lashes at once, and a denoiser spends itself on what nobody sees; with its own, the lashes hardly take part.
+        """
+        factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels
+        assert self.shortcut_encoder.bias is not None
+        assert self.shortcut_decoder.bias is not None
+        patches = pixel_unshuffle(images, factor).movedim(1, -1).flatten(0, -2)  # [patches, 3 * factor ** 2]
+        mean = patches.mean(0)
+        variance, components = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        deviation, components = variance[-count:].sqrt(), components[:, -count:]
+        divisor = deviation.sqrt()
+        self.shortcut_encoder.weight.copy_((components / divisor).T.reshape(count, 3, factor, factor))
+        self.shortcut_encoder.bias.copy_(-(mean @ components) / divisor)
+        self.shortcut_decoder.weight.copy_((components * divisor)[..., None, None])
+        self.shortcut_decoder.bias.copy_(mean)
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """uint8 pictures (..., h, w, 3) to (..., 3, h, w) in [-1, 1]."""
+    return frames.float().movedim(-1, -3) / 127.5 - 1  # TensorRT takes uint8 only as an input
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Pictures (..., 3, h, w) in [-1, 1] to uint8 (..., h, w, 3)."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)

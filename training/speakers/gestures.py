@@ -1,0 +1,140 @@
+"""How heads, eyelids and eyes move while somebody speaks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.clips.rates import FRAMES_PER_SECOND
+
+ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
+
+_PACES = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of heads that sway, in degrees per frame
+
+
+def wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
+    """A smooth random curve (frames,) of about unit size, varying around `frequency` Hz."""
+    time = np.arange(frames) / FRAMES_PER_SECOND
+    frequencies = frequency * rng.uniform(0.4, 1.6, 4)
+    phases, sizes = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.3, 1, 4)
+    return np.sin(2 * np.pi * frequencies * time[:, None] + phases) @ (sizes / np.sqrt((sizes**2).sum()))
+
+
+def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """How a head moves that says ``waveform`` (frames * 640,).
+
+    A third of the heads hardly move. Most of the others nod with the stress of the voice and turn away in its pauses,
+    each as far as it is lively (people's heads follow their prosody: Munhall et al., 2004); two fifths sway, shake or
+    nod by themselves, as fast as heads do.
+
+    Returns:
+        rotation (frames, 3) in degrees, and translation (frames, 2) in fractions of the frame.
+    """
+    liveliness = 0.07 * rng.random() if rng.random() < 0.38 else rng.uniform(0.1, 1)
+    frequency = 0.12 + 0.75 * liveliness * rng.uniform(0.6, 1)
+    size = (0.02 + 0.85 * liveliness) * rng.uniform(0.5, 1, 3)
+    resting = rng.normal(0, 0.16, 3)
+    driven = np.zeros((frames, 3))
+    if liveliness > 0.1 and rng.random() < 0.4:
+        driven = shakes(rng, frames) if rng.random() < 0.3 else sways(rng, frames)
+        size, resting = 0.08 * size, 0.2 * resting
+    elif liveliness > 0.1:
+        driven = liveliness * prosody(waveform, frames, np.sign(resting))
+        size = 0.25 * size
+    curves = np.stack([wander(rng, frames, frequency) for _ in range(3)], 1)
+    rotation = ROTATION_LIMITS * (np.tanh(resting + size * curves) + driven)
+    sway = np.stack([wander(rng, frames, 0.6 * frequency) for _ in range(2)], 1)
+    return rotation.clip(-ROTATION_LIMITS, ROTATION_LIMITS), 0.016 * (0.05 + liveliness) * sway
+
+
+def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
+    """What a voice does to the liveliest head: (frames, 3) yaw, pitch, roll in fractions of the limits.
+
+    Stress nods: the loudness of a third of a second above that of a whole one. Pauses turn and tilt the head to the
+    ``side`` (3,) -1 or 1 that it rests at, so that a portrait shows which.
+    """
+    soft = smoothed(smoothed(_loudness(waveform, frames), 7), 7)
+    stress, pause = soft - smoothed(soft, 25), 0.5 - smoothed(smoothed(soft, 9), 7)
+    return np.stack([side[0] * 1.2 * pause, -3.6 * stress, side[2] * (0.7 * pause + 0.7 * stress)], 1)
+
+
+def _loudness(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """Of each frame (frames,), as a share of the voice's loudest."""
+    power = np.square(waveform.reshape(frames, -1)).mean(1)
+    loudness: np.ndarray = np.sqrt(power / max(float(np.percentile(power, 95)), 1e-8)).clip(0, 1.2)
+    return loudness
+
+
+def shakes(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Shaking or nodding (frames, 3) in fractions of the limits: 0.7 to 1.6 times a second, mostly in one axis."""
+    sizes = rng.uniform(0.1, 0.45, 3)
+    sizes[int(rng.random() < 0.25)] = rng.uniform(0.6, 0.85)
+    frequency, drift = rng.uniform(0.7, 1.6), rng.uniform(-0.08, 0.08)  # Hz, Hz per second
+    time = np.arange(frames) / FRAMES_PER_SECOND
+    cycles = frequency * time + drift * time**2 / 2
+    return sizes * np.sin(2 * np.pi * (cycles[:, None] + rng.random(3)))
+
+
+def sways(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Swaying or nodding (frames, 3) in fractions of the limits, at paces that change every 0.8 to 2.4 s.
+
+    What comes next follows from what is seen, so that it can be learned: a head goes on where it is going, and turns at
+    an angle that only its pace decides; after a rest it sets out towards the middle.
+    """
+    main = int(rng.random() < 0.25)
+    axis = rng.uniform(-0.25, 0.25, 3)  # degrees of yaw, pitch and roll for each degree
+    axis[main] = 1.0
+    limit = ROTATION_LIMITS[main]
+    angle, step, heading = limit * rng.uniform(-0.6, 0.6), 0.0, rng.choice([-1.0, 1.0])
+    angles = np.zeros(frames)
+    following, pace = 0, 0.0  # frame of the next change; degrees per frame
+    for frame in range(frames):
+        if frame == following:
+            following += int(rng.uniform(0.8, 2.4) * FRAMES_PER_SECOND)
+            if pace == 0:  # after a rest
+                heading = -1.0 if angle > 0 else 1.0
+            pace = float(rng.choice(_PACES)) * rng.uniform(0.9, 1.1)
+        if heading * angle > limit * (0.55 + 0.03 * pace):
+            heading = -heading
+        step += 0.35 * (heading * pace - step)
+        angle += step
+        angles[frame] = angle
+    return axis * angles[:, None] / ROTATION_LIMITS
+
+
+def blink_curve(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) 0 open .. 1 shut: blinks of 4 or 5 frames.
+
+    People blink where their sentences pause (Nakano and Kitazawa, 2010): so do these as soon as ``waveform``
+    (frames * 640,) is quiet, and else each 4 to 7 s. The former can be learned, the latter come as they like.
+    """
+    quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
+    pauses = 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
+    shape = ([0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])[rng.integers(2)]
+    starts: list[float] = []
+    latest = -rng.uniform(0, 3) * FRAMES_PER_SECOND
+    for start in [*pauses, frames]:
+        while start - latest > 7 * FRAMES_PER_SECOND:
+            starts.append(latest := latest + rng.uniform(4, 6) * FRAMES_PER_SECOND)
+        if start - latest > FRAMES_PER_SECOND:
+            starts.append(latest := start)
+    blink = np.zeros(frames + len(shape))
+    for start in starts:
+        blink[int(start) : int(start) + len(shape)] = shape
+    return blink[:frames]
+
+
+def gaze(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """(frames, 2) in [-1, 1]: mostly at the viewer, with quick shifts."""
+    curve = np.zeros((frames, 2))
+    start = 0
+    while start < frames:
+        end = start + int(rng.uniform(0.5, 2.5) * FRAMES_PER_SECOND)
+        away = 0.55 if rng.random() < 0.35 else 0.12
+        curve[start:end] = rng.normal(0, away, 2).clip(-1, 1)
+        start = end
+    return np.stack([smoothed(curve[:, axis], 3) for axis in range(2)], 1)
+
+
+def smoothed(curve: np.ndarray, window: int) -> np.ndarray:
+    padded = np.pad(curve, window // 2, mode="edge")
+    return np.convolve(padded, np.ones(window) / window, mode="valid")

@@ -1,0 +1,148 @@
+"""What each stage minimises (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.model.backbone import has_motion
+from training.model.model import EmoModel
+from training.model.schedule import loss_weights, noise_scheduler, training_target
+from training.stages.data import ClipFolder, TrainingBatch
+from training.stages.recipe import Recipe
+
+
+class StageLoss:
+    """The loss of one stage, for a model and the clips that it learns from or is tested on.
+
+    Args:
+        model: whole; its device is the losses'.
+        stage: one of ``training.stages.recipe.STAGES``.
+        recipe: how the stage trains.
+        clips: with latents for EMO's own stages.
+        phoneme_head: reads phonemes from the last block of the audio encoder; only its stage needs it.
+    """
+
+    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, clips: ClipFolder, phoneme_head: nn.Module) -> None:
+        self.model, self.stage, self.recipe, self.clips = model, stage, recipe, clips
+        self.phoneme_head = phoneme_head
+        self.device = next(model.parameters()).device
+        self.scheduler = noise_scheduler(model.config)
+
+    def __call__(self, rng: np.random.Generator) -> Tensor:
+        """The loss () of a batch, all of whose random choices follow from ``rng``."""
+        torch.manual_seed(int(rng.integers(2**63)))
+        if self.stage in ("vae", "decoder"):
+            return self._vae_loss(rng)
+        if self.stage == "audio":
+            return self._audio_loss(rng)
+        return self._diffusion_loss(rng)
+
+    def _vae_loss(self, rng: np.random.Generator) -> Tensor:
+        images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
+        vae = self.model.vae
+        posterior = vae.posterior(images)
+        decoded = vae.reconstruct(posterior.sample())
+        weight = 1 + (self.recipe.mouth_weight - 1) * mouths
+        error = (weight * (decoded - images).abs()).sum() / (weight.sum() * 3)
+        edges = sum(
+            (weight.narrow(d, 1, weight.shape[d] - 1) * (decoded - images).diff(dim=d).abs()).mean() for d in (2, 3)
+        )
+        return error + 0.5 * edges + 1e-6 * posterior.kl().mean()
+
+    def _audio_loss(self, rng: np.random.Generator) -> Tensor:
+        waveform, classes = (x.to(self.device) for x in self.clips.phonemes(rng, self.recipe.batch_size))
+        logits = self.phoneme_head(self.model.audio_encoder.hidden_states(waveform)[-1])
+        return nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
+
+    def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
+        recipe, model = self.recipe, self.model
+        if self.stage == "image":
+            batch = self.clips.images(rng, recipe.batch_size, recipe.weights)
+            conditions = self.image_conditions(batch)
+        else:
+            batch = self.clips.videos(
+                rng,
+                recipe.batch_size,
+                recipe.weights,
+                still=recipe.still,
+                every_speed=recipe.every_speed,
+                first_clips=recipe.first_clips,
+                before=rng.random() < recipe.own_motion,
+            )
+            if batch.before:
+                self.generate_motion(batch)
+            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout)
+            motion_noise = torch.from_numpy(rng.uniform(0, recipe.motion_noise, recipe.batch_size)).float()
+            conditions = self.video_conditions(batch, heard, motion_noise)
+        latents = batch.latents.to(self.device)
+        size = len(latents)
+        timestep = self._timesteps(rng, size).to(self.device)
+        noise = torch.randn_like(latents)
+        noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
+        prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
+        error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
+        weight = batch.loss_weight.to(self.device)
+        error = error * self.model.vae.channel_weights()[:, None, None]
+        per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
+        return (loss_weights(self.scheduler, timestep) * per_sample).mean()
+
+    def image_conditions(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Of the image stage: the portrait and the face region, no motion frames and no voice."""
+        model, portrait = self.model, batch.reference_latents.to(self.device)
+        no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
+        return {
+            **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
+            **model.backbone.known_frames(portrait, no_motion),
+            "face_latents": model.face_locator(batch.face_region.to(self.device)),
+        }
+
+    def video_conditions(
+        self, batch: TrainingBatch, heard: Tensor | None = None, motion_noise: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Of the video and speed stages.
+
+        Args:
+            batch: with a voice and motion frames.
+            heard: (b,) whose voice is heard; None means all.
+            motion_noise: (b,) deviation of the noise on the motion frames; None means no noise.
+        """
+        model = self.model
+        assert batch.waveform is not None
+        assert batch.motion_latents is not None
+        with torch.no_grad():
+            features = model.audio_encoder(batch.waveform.to(self.device))
+        motion = batch.motion_latents.to(self.device)
+        if heard is not None:
+            features = features * heard.to(features)[:, None, None]
+        if motion_noise is not None:
+            deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
+            motion = motion + deviation * torch.randn_like(motion)
+        head_speed = None
+        if self.stage == "speed":
+            assert batch.head_speed is not None
+            head_speed = batch.head_speed.to(self.device)
+        return {
+            **model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
+            **model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
+        }
+
+    @torch.no_grad()
+    def generate_motion(self, batch: TrainingBatch) -> None:
+        """Replace the motion frames of all but first clips by generated ones."""
+        before, motion = batch.before, batch.motion_latents
+        assert before is not None
+        assert motion is not None
+        conditions = self.video_conditions(before)
+        latents = torch.randn_like(before.latents, device=self.device)
+        self.scheduler.set_timesteps(1)
+        (timestep,) = self.scheduler.timesteps
+        prediction = self.model.backbone(latents, timestep.to(self.device).expand(len(latents)), conditions)
+        generated = self.scheduler.step(prediction, int(timestep), latents).prev_sample  # type: ignore[union-attr]
+        batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
+
+    def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
+        steps = int(self.scheduler.config["num_train_timesteps"])
+        lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
+        return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))

@@ -1,0 +1,46 @@
+"""Pictures for the training log: what the model makes of a few clips that it is trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.model.backbone import Conditions
+from training.model.model import EmoModel
+from training.model.schedule import noise_scheduler
+from training.model.vae import to_uint8
+from training.stages.data import TrainingBatch
+
+
+@torch.no_grad()
+def diffusion_grid(model: EmoModel, batch: TrainingBatch, conditions: Conditions, temporal: bool) -> np.ndarray:
+    """One row for each sample: the reference, up to three true frames, and the same frames generated, without guidance.
+
+    Returns:
+        RGB uint8 (rows · resolution, columns · resolution, 3)
+    """
+    device = next(model.parameters()).device
+    true = batch.latents.to(device)
+    latents = torch.randn(true.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    scheduler = noise_scheduler(model.config)
+    scheduler.set_timesteps(model.config.steps)
+    for timestep in scheduler.timesteps:
+        prediction = model.backbone(latents, timestep.to(device).expand(len(latents)), conditions, temporal=temporal)
+        latents = scheduler.step(prediction.float(), int(timestep), latents).prev_sample  # type: ignore[union-attr]
+    frames = torch.linspace(0, true.shape[1] - 1, min(3, true.shape[1])).long()
+    reference = batch.reference_latents.to(device)[:, None]
+    shown = torch.cat([reference, true[:, frames], latents[:, frames]], 1)  # [b, columns, c, h, w]
+    return _tiled(torch.stack([model.vae.decode(row) for row in shown]))
+
+
+@torch.no_grad()
+def reconstruction_grid(model: EmoModel, images: Tensor) -> np.ndarray:
+    """Pictures (b, 3, h, w) in [-1, 1] above what the VAE makes of them: RGB uint8 (2h, b · w, 3)."""
+    return _tiled(torch.stack([images, model.vae.decode(model.vae.encode(images))]))
+
+
+def _tiled(pictures: Tensor) -> np.ndarray:
+    """(rows, columns, 3, h, w) in [-1, 1] to one RGB uint8 picture."""
+    rows = to_uint8(pictures).cpu().numpy()
+    return np.concatenate([np.concatenate(list(row), 1) for row in rows])
