@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from benchmarks.machine import CHECKOUT, machine, results_file
 from emo_rt.bundle import Bundle
+from emo_rt.bundled import DEFAULT_BUNDLE, VOICE
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.jobs.request import AUTO
 from emo_rt.media.sound import read_voice
 from emo_rt.planning.planner import QUALITIES
-from emo_rt.run import DEFAULT_BUNDLE
 
 PEAK_OF_CHILD = """
 import resource, subprocess, sys
@@ -51,7 +51,7 @@ def time_videos(
 
 def _time_video(seconds: float, options: list[str], directory: Path) -> dict[str, Any]:
     voice, video = directory / f"{seconds:g}.wav", directory / f"{seconds:g}.mp4"
-    _write_wav(voice, np.resize(read_voice(CHECKOUT / "assets" / "voice.wav", 16_000), round(16_000 * seconds)))
+    _write_wav(voice, np.resize(read_voice(VOICE, 16_000), round(16_000 * seconds)))
     command = [sys.executable, "-m", "emo_rt.run", "--audio", str(voice), "--out", str(video), *options]
     started = time.perf_counter()
     # Through a process that is small itself: Linux counts the memory of the one that starts another, too.

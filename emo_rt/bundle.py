@@ -21,7 +21,7 @@ import numpy as np
 
 from emo_rt.errors import BundleError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST_NAME = "manifest.json"
 VALIDATION_NAME = "validation.json"
 GRAPH_NAMES = (
@@ -32,8 +32,8 @@ GRAPH_NAMES = (
     "time_embedding",
     "backbone",
     "guided_backbone",
-    "shallow_backbone",
-    "shallow_guided_backbone",
+    "cached_backbone",
+    "cached_guided_backbone",
     "vae_decoder",
 )
 # What a graph takes beside the tensors of `expected_tensors`: outputs of these graphs, by the same names.
@@ -42,8 +42,8 @@ SOURCES = {
     "conditioning": ("audio_encoder",),
     "backbone": _STEP_SOURCES,
     "guided_backbone": _STEP_SOURCES,
-    "shallow_backbone": (*_STEP_SOURCES, "backbone"),
-    "shallow_guided_backbone": (*_STEP_SOURCES, "guided_backbone"),
+    "cached_backbone": (*_STEP_SOURCES, "backbone"),
+    "cached_guided_backbone": (*_STEP_SOURCES, "guided_backbone"),
 }
 PREDICTION_TYPES = ("sample", "epsilon", "v_prediction")
 TIMESTEP_SPACINGS = ("trailing", "leading")
@@ -279,8 +279,8 @@ def expected_tensors(config: RuntimeConfig) -> dict[str, dict[str, tuple[int, ..
         "time_embedding": {"timestep": (1,)},
         "backbone": step,
         "guided_backbone": {**step, "guidance_scale": (1,)},
-        "shallow_backbone": step,
-        "shallow_guided_backbone": {**step, "guidance_scale": (1,)},
+        "cached_backbone": step,
+        "cached_guided_backbone": {**step, "guidance_scale": (1,)},
         "vae_decoder": {"latents": (f, c, s, s), "frames": (f, r, r, 3)},
     }
 

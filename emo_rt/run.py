@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from emo_rt.bundle import Bundle
+from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
 from emo_rt.cascade.clips import MAX_SEED
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError
@@ -23,9 +24,6 @@ from emo_rt.media.credentials import ALGORITHMS, Signature
 from emo_rt.media.sound import STDIN
 from emo_rt.media.video import STDOUT
 from emo_rt.planning.planner import QUALITIES
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-DEFAULT_BUNDLE = CHECKOUT / "models" / "emo-tiny" / "bundle"
 
 DESCRIPTION = """\
 Turns one portrait and a voice into a talking video.
@@ -112,10 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m emo_rt.run", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument_group("files").add_argument
-    portrait, voice = CHECKOUT / "assets" / "portrait.png", CHECKOUT / "assets" / "voice.wav"
-    add("--image", type=Path, default=portrait, help="picture with a face (default: the bundled portrait)")
+    add("--image", type=Path, default=PORTRAIT, help="picture with a face (default: the bundled portrait)")
     voice_help = "speech, or a video with sound; - reads it from a pipe as it comes (default: the bundled voice)"
-    add("--audio", type=Path, default=voice, help=voice_help)
+    add("--audio", type=Path, default=VOICE, help=voice_help)
     out = "the MP4 to write; - for a pipe (default: %(default)s)"
     add("--out", type=Path, default=Path("out/demo.mp4"), help=out)
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"

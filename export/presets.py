@@ -2,7 +2,7 @@
 
 People whom the model never met speak with many steps that are all guided, and with ever fewer. A reader of faces says
 how well their mouths follow the voice, and that they are still themselves. What loses too much, or is no faster than
-what loses less, is not offered; the rest goes into the bundle's offers.json, from which the runtime's planner chooses.
+what loses less, is not offered; the rest goes into the bundle's presets.json, from which the runtime's planner chooses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WAYS = (
 #: What a way may lose: dB of the first way's video, correlation of the mouth with the truth, share of frames.
 LEAST_PSNR, SYNC_LOSS, IDENTITY_LOSS = 33.0, 0.02, 0.01
 #: What steps cost, about: a guided one is two, a shallow one a quarter of it.
-COSTS = {"backbone": 1.0, "guided_backbone": 2.0, "shallow_backbone": 0.25, "shallow_guided_backbone": 0.5}
+COSTS = {"backbone": 1.0, "guided_backbone": 2.0, "cached_backbone": 0.25, "cached_guided_backbone": 0.5}
 
 
 def measure_presets(
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = {"videos": min(args.videos, len(clips)), "frames": args.frames, "backend": args.backend}
     path = args.bundle / PRESETS_NAME
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps({**found, "offers": offered, "measured": rows}, indent=1) + "\n")
+    temporary.write_text(json.dumps({**found, "presets": offered, "measured": rows}, indent=1) + "\n")
     temporary.replace(path)
     print(path)
     return 0

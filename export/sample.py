@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from emo_rt.bundled import PORTRAIT, VOICE
 from emo_rt.media.boxes import Box, portrait_crop
 from emo_rt.media.face import find_face
 from emo_rt.media.image import crop_portrait, read_image
 from emo_rt.media.sound import read_voice
 from training.model.config import EmoConfig
-
-ASSETS = Path(__file__).parents[1] / "assets"
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,10 @@ class Sample:
 
 def bundled_sample(config: EmoConfig, frames: int) -> Sample:
     """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for ``frames`` frames."""
-    image = read_image(ASSETS / "portrait.png")
+    image = read_image(PORTRAIT)
     face_box = find_face(image, "the bundled portrait")
     crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)
-    voice = read_voice(ASSETS / "voice.wav", config.sample_rate)
+    voice = read_voice(VOICE, config.sample_rate)
     samples = frames * config.sample_rate // config.frames_per_second
     return Sample(
         crop_portrait(image, crop, config.resolution),

@@ -21,7 +21,7 @@ from emo_rt.bundle import file_sha256
 _CHECKOUT = Path(__file__).parents[1]
 RECORD_NAME = "build.json"
 #: What runs at every step: the graphs that 8 bits are for.
-STEPS = ("backbone", "guided_backbone", "shallow_backbone", "shallow_guided_backbone")
+STEPS = ("backbone", "guided_backbone", "cached_backbone", "cached_guided_backbone")
 #: Graphs that are built together, those of the Backbone because they hold the same weights.
 PARTS = (
     ("audio_encoder",),

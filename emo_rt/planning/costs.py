@@ -38,15 +38,15 @@ class Costs:
     Attributes:
         start: what comes before the first clip, and after its denoising.
         clip: everything of a clip but its steps.
-        backbone, guided_backbone, shallow_backbone, shallow_guided_backbone: a step with that graph.
+        backbone, guided_backbone, cached_backbone, cached_guided_backbone: a step with that graph.
     """
 
     start: float
     clip: float
     backbone: float
     guided_backbone: float
-    shallow_backbone: float
-    shallow_guided_backbone: float
+    cached_backbone: float
+    cached_guided_backbone: float
 
     def clip_seconds(self, sampling: Sampling) -> float:
         """What one clip takes after another."""
@@ -89,8 +89,8 @@ def measure_costs(cascade: Cascade) -> Costs:
         clip=clip,
         backbone=plain_step,
         guided_backbone=guided_step,
-        shallow_backbone=max(shallow - clip - plain_step, 0.0) / 7,
-        shallow_guided_backbone=max(shallow_guided - clip - guided_step, 0.0) / 7,
+        cached_backbone=max(shallow - clip - plain_step, 0.0) / 7,
+        cached_guided_backbone=max(shallow_guided - clip - guided_step, 0.0) / 7,
     )
 
 

@@ -9,7 +9,7 @@ from emo_rt.bundle import Bundle
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.errors import BundleError, InputError
 
-PRESETS_NAME = "offers.json"
+PRESETS_NAME = "presets.json"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def read_presets(bundle: Bundle) -> list[Preset]:
         BundleError: if the measurements cannot be read.
     """
     try:
-        rows = json.loads((bundle.directory / PRESETS_NAME).read_text())["offers"]
+        rows = json.loads((bundle.directory / PRESETS_NAME).read_text())["presets"]
         return [Preset(Sampling(*(row[field.name] for field in fields(Sampling))), row["sync"]) for row in rows]
     except FileNotFoundError:
         own = Sampling.of(bundle.config)

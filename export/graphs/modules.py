@@ -240,8 +240,8 @@ def export_graphs(model: EmoModel) -> dict[str, ExportGraph]:
         "time_embedding": ExportGraph(time_embedding, timestep, ["time_embedding"]),
         "backbone": ExportGraph(backbone, step, [*outputs, "deep_features"]),
         "guided_backbone": ExportGraph(guided_backbone, guidance | step, [*outputs, "deep_features"]),
-        "shallow_backbone": ExportGraph(backbone, shallow_step | {"deep_features": deep}, outputs),
-        "shallow_guided_backbone": ExportGraph(
+        "cached_backbone": ExportGraph(backbone, shallow_step | {"deep_features": deep}, outputs),
+        "cached_guided_backbone": ExportGraph(
             guided_backbone, guidance | shallow_step | {"deep_features": guided_deep}, outputs
         ),
         "vae_decoder": ExportGraph(VAEDecoderGraph(model), {"latents": step["latents"]}, ["frames"]),

@@ -50,8 +50,8 @@ def test_ways_are_read() -> None:
 
 
 def test_the_bundled_offers_are_those_that_its_measurements_are_worth() -> None:
-    path = Path(__file__).parents[2] / "models" / "emo-tiny" / "bundle" / "offers.json"
+    path = Path(__file__).parents[2] / "models" / "emo-tiny" / "bundle" / "presets.json"
     found = json.loads(path.read_text())
     assert found["videos"] >= 10
-    assert found["offers"] == worth_offering(found["measured"])
-    assert len(found["offers"]) >= 4
+    assert found["presets"] == worth_offering(found["measured"])
+    assert len(found["presets"]) >= 4

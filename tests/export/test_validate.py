@@ -125,7 +125,7 @@ def drop_a_scale(kind: str) -> Change:
     [
         ("fp32", "reference_net", corrupt_a_weight),
         ("fp32", "guided_backbone", corrupt_a_weight),
-        ("fp32", "shallow_guided_backbone", corrupt_a_weight),
+        ("fp32", "cached_guided_backbone", corrupt_a_weight),
         ("fp32", "vae_decoder", corrupt_a_weight),
         ("fp16", "guided_backbone", corrupt_a_weight),
         ("fp32", "guided_backbone", swap_inputs("latents_coefficient", "prediction_coefficient")),
@@ -153,7 +153,7 @@ def test_deep_features_are_compared_by_what_a_shallow_step_makes_of_them(
 ) -> None:
     broken = altered(fp32, tmp_path, "guided_backbone", shift_values("deep_features"))
     failed = validate(model, broken, scene=scene)["failures"]  # type: ignore[arg-type]
-    assert [failure.split(":")[0] for failure in failed] == ["shallow_guided_backbone"]
+    assert [failure.split(":")[0] for failure in failed] == ["cached_guided_backbone"]
 
 
 @pytest.mark.parametrize(

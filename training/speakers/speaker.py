@@ -1,8 +1,8 @@
 """The clip of one generated speaker: a voice that says something, and a drawn head that follows it.
 
 Everything about a clip follows from its seed. A tenth of the seeds is held out, with portraits, voices, languages and
-sentences of their own. Of the training clips, six in ten have an imperfect sound (`training.speakers.speech.augmentation`);
-the labels are those of the voice alone.
+sentences of their own. Six in ten of the training clips have an imperfect sound
+(`training.speakers.speech.augmentation`); the labels are those of the voice alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_clip(
     """The clip of a seed: one person, one voice, `seconds` of speech with pauses, and motion of its own liveliness.
 
     Args:
-        voices: whose voices speak, one of `training.speakers.speech.voices.SPLITS`; by default those of the seed's own split.
+        voices: whose voices speak, one of `speech.voices.SPLITS`; by default those of the seed's own split.
         augmented_share: chance that the sound is made imperfect; by default 0.6 in training and 0 in held-out clips.
 
     Raises:

@@ -82,8 +82,8 @@ def test_everything_that_goes_in_matters(cascade: Cascade) -> None:
     ("sampling", "steps"),
     [
         ({}, ["guided_backbone"] * 3),
-        ({"cache_interval": 2}, ["guided_backbone", "shallow_guided_backbone", "guided_backbone"]),
-        ({"cache_interval": 3, "guided_steps": 1}, ["guided_backbone", "backbone", "shallow_backbone"]),
+        ({"cache_interval": 2}, ["guided_backbone", "cached_guided_backbone", "guided_backbone"]),
+        ({"cache_interval": 3, "guided_steps": 1}, ["guided_backbone", "backbone", "cached_backbone"]),
     ],
 )
 def test_the_cascade_is_the_method_written_out(

@@ -31,8 +31,8 @@ def test_costs_add_up() -> None:
     assert SLOW.first_frame(POOR.sampling) == pytest.approx(0.22)
     cached = Sampling(6, 2.0, 4, 3)
     assert cached.graphs == [
-        *("guided_backbone", "shallow_guided_backbone", "shallow_guided_backbone", "guided_backbone"),
-        *("backbone", "shallow_backbone"),  # no deep features without guidance are there yet
+        *("guided_backbone", "cached_guided_backbone", "cached_guided_backbone", "guided_backbone"),
+        *("backbone", "cached_backbone"),  # no deep features without guidance are there yet
     ]
     assert SLOW.clip_seconds(cached) == pytest.approx(0.02 + 2 * 0.04 + 2 * 0.02 + 0.02 + 0.01)
 
@@ -87,12 +87,12 @@ def test_offers_are_the_bundles_measured_ones_or_its_own(bundle: Path, tmp_path:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     row = {"steps": 9, "guidance_scale": 3.0, "guided_steps": 2, "cache_interval": 3, "psnr": 31.25, "sync": 0.8125}
-    (copy / "offers.json").write_text(json.dumps({"offers": [row]}))
+    (copy / "presets.json").write_text(json.dumps({"presets": [row]}))
     (measured,) = read_presets(Bundle.load(copy))
     assert measured == Preset(Sampling(9, 3.0, 2, 3), 0.8125)
     assert str(measured) == "9 steps, 2 guided, 1 in 3 whole (mouth r = 0.81)"
-    for text in ("{}", "[]", "{", json.dumps({"offers": [{**row, "guided_steps": 10}]})):
-        (copy / "offers.json").write_text(text)
+    for text in ("{}", "[]", "{", json.dumps({"presets": [{**row, "guided_steps": 10}]})):
+        (copy / "presets.json").write_text(text)
         with pytest.raises(BundleError, match=r"offers\.json cannot be read"):
             read_presets(Bundle.load(copy))
 

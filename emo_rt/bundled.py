@@ -1,0 +1,15 @@
+"""Where the files are that come with emo-rt: the default bundle, and a portrait and a voice to try it with.
+
+The wheel carries them inside of the package; in a checkout they lie where they were made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE, _CHECKOUT = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]
+_INSTALLED = (_PACKAGE / "data").is_dir()
+
+DEFAULT_BUNDLE = _PACKAGE / "data" / "emo-tiny" if _INSTALLED else _CHECKOUT / "models" / "emo-tiny" / "bundle"
+_ASSETS = _PACKAGE / "data" if _INSTALLED else _CHECKOUT / "assets"
+PORTRAIT, VOICE = _ASSETS / "portrait.png", _ASSETS / "voice.wav"
