@@ -37,7 +37,7 @@ WAYS = (
 )
 #: What a way may lose: dB of the first way's video, correlation of the mouth with the truth, share of frames.
 LEAST_PSNR, SYNC_LOSS, IDENTITY_LOSS = 33.0, 0.02, 0.01
-#: What steps cost, about: a guided one is two, a shallow one a quarter of it.
+#: What steps cost, about: a guided one is two, a cached one a quarter of it.
 COSTS = {"backbone": 1.0, "guided_backbone": 2.0, "cached_backbone": 0.25, "cached_guided_backbone": 0.5}
 
 

@@ -59,7 +59,7 @@ MOUTH_CORRELATION = 0.98
 QUANTIZER_RANGE, WEIGHT_ERROR = (0.25, 4.0), 0.05
 #: Calls of each graph that are compared.
 RECORDINGS = 4
-#: What whole steps leave to shallow ones.
+#: What full steps leave to cached ones.
 DEEP = "deep_features"
 
 
@@ -152,21 +152,21 @@ def record(model: EmoModel, scene: Sample) -> dict[str, RecordingEngine]:
 
 
 def with_own_features(recordings: Mapping[str, RecordingEngine], cascade: Cascade) -> None:
-    """Give the recorded shallow steps the deep features that the bundle's own whole steps make."""
+    """Give the recorded cached steps the deep features that the bundle's own full steps make."""
     for name in ("backbone", "guided_backbone"):
-        shallow = recordings[f"shallow_{name}"]
-        for index in shallow.picked:
-            given, outputs = shallow.calls[index]
+        cached = recordings[f"cached_{name}"]
+        for index in cached.picked:
+            given, outputs = cached.calls[index]
             (whole,) = (inputs for inputs, made in recordings[name].calls if made[DEEP] is given[DEEP])
             own = to_numpy(cascade.engine(name).run(whole)[DEEP])
-            shallow.calls[index] = ({**given, DEEP: own}, outputs)
+            cached.calls[index] = ({**given, DEEP: own}, outputs)
 
 
 def compare(recorded: RecordingEngine, engine: Engine, path: Path) -> dict[str, float]:
     """One graph of a bundle against what PyTorch made of the recorded inputs.
 
     The decoder is compared before it rounds to uint8, where the smallest error that can be would be 1 / 255. Deep
-    features are compared by what a shallow step makes of them.
+    features are compared by what a cached step makes of them.
 
     Args:
         engine: that the bundle's graph runs in.

@@ -48,7 +48,7 @@ class Sampling:
         """The graph of each step. The first one with or without guidance is whole, too."""
         names = ["guided_backbone" if step < self.guided_steps else "backbone" for step in range(self.steps)]
         whole = [step % self.cache_interval == 0 or step == self.guided_steps for step in range(self.steps)]
-        return [name if full else f"shallow_{name}" for name, full in zip(names, whole, strict=True)]
+        return [name if full else f"cached_{name}" for name, full in zip(names, whole, strict=True)]
 
     @classmethod
     def of(

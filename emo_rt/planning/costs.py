@@ -78,7 +78,7 @@ def measure_costs(cascade: Cascade) -> Costs:
 
     seconds(1, 1)  # engines are slow at first
     first, few = seconds(2, 2)
-    guided, plain, shallow_guided, shallow = (
+    guided, plain, cached_guided, cached = (
         seconds(8, guided_steps, interval)[1] for interval in (1, 8) for guided_steps in (8, 0)
     )
     guided_step = max(guided - few, 0.0) / 6
@@ -89,8 +89,8 @@ def measure_costs(cascade: Cascade) -> Costs:
         clip=clip,
         backbone=plain_step,
         guided_backbone=guided_step,
-        cached_backbone=max(shallow - clip - plain_step, 0.0) / 7,
-        cached_guided_backbone=max(shallow_guided - clip - guided_step, 0.0) / 7,
+        cached_backbone=max(cached - clip - plain_step, 0.0) / 7,
+        cached_guided_backbone=max(cached_guided - clip - guided_step, 0.0) / 7,
     )
 
 

@@ -120,7 +120,7 @@ class TimeEmbeddingGraph(nn.Module):
 class BackboneGraph(nn.Module):
     """One DDIM step without guidance: the Backbone on the voice, and the step's arithmetic in float32.
 
-    Where ``deep_features`` of an earlier step are among the conditions, it is a shallow one: the outermost level alone.
+    Where ``deep_features`` of an earlier step are among the conditions, it is a cached one: the outermost level alone.
     """
 
     FIXED_INPUTS: tuple[str, ...] = ("latents", "time_embedding", "latents_coefficient", "prediction_coefficient")
@@ -227,7 +227,7 @@ def export_graphs(model: EmoModel) -> dict[str, ExportGraph]:
         **face_conditions,
     }
     guidance = {"guidance_scale": torch.tensor([config.guidance_scale])}
-    shallow_step = model.backbone.shallow_conditions(step)
+    cached_step = model.backbone.cached_step_conditions(step)
     deep_shape = (config.clip_frames, *config.block_out_channels[:2][-1:], config.latent_size, config.latent_size)
     deep, guided_deep = (at_end(normal(n * deep_shape[0], *deep_shape[1:]).to(dtype_of(model))) for n in (1, 2))
     backbone, guided_backbone, outputs = BackboneGraph(model), GuidedBackboneGraph(model), ["next_latents"]
@@ -240,9 +240,9 @@ def export_graphs(model: EmoModel) -> dict[str, ExportGraph]:
         "time_embedding": ExportGraph(time_embedding, timestep, ["time_embedding"]),
         "backbone": ExportGraph(backbone, step, [*outputs, "deep_features"]),
         "guided_backbone": ExportGraph(guided_backbone, guidance | step, [*outputs, "deep_features"]),
-        "cached_backbone": ExportGraph(backbone, shallow_step | {"deep_features": deep}, outputs),
+        "cached_backbone": ExportGraph(backbone, cached_step | {"deep_features": deep}, outputs),
         "cached_guided_backbone": ExportGraph(
-            guided_backbone, guidance | shallow_step | {"deep_features": guided_deep}, outputs
+            guided_backbone, guidance | cached_step | {"deep_features": guided_deep}, outputs
         ),
         "vae_decoder": ExportGraph(VAEDecoderGraph(model), {"latents": step["latents"]}, ["frames"]),
     }

@@ -178,7 +178,7 @@ def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSp
         finish_step(g, halves)
         taken = [spec for spec in conditions if spec.name in ("face_latents", "time_embedding") or len(spec.shape) == 1]
         inputs = [spec("latents", *latents), *guided, *taken, deep]
-        finish(f"shallow_{name}", g, inputs, [spec("next_latents", *latents)])
+        finish(f"cached_{name}", g, inputs, [spec("next_latents", *latents)])
 
     g = GraphBuilder(8)
     g.add("wide", "Conv", "latents", g.weight("w", 48, c, 1, 1))

@@ -1,4 +1,4 @@
-"""A shallow step with the deep features of the same step is that step, at every size."""
+"""A cached step with the deep features of the same step is that step, at every size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.model.model import EmoModel
     ],
     ids=["test", "paper", "deep", "wide"],
 )
-def test_a_shallow_step_with_its_own_deep_features_is_the_whole_step(changes: dict[str, object], name: str) -> None:
+def test_a_cached_step_with_its_own_deep_features_is_the_full_step(changes: dict[str, object], name: str) -> None:
     torch.manual_seed(0)
     config = replace(EmoConfig.from_name("emo-test"), **changes)  # type: ignore[arg-type]
     model = EmoModel(config).eval()
@@ -32,11 +32,11 @@ def test_a_shallow_step_with_its_own_deep_features_is_the_whole_step(changes: di
         if not parameter.any():  # layers that begin silent
             torch.nn.init.normal_(parameter, std=0.1)
     made = export_graphs(model)
-    whole, shallow = made[name], made[f"shallow_{name}"]
-    assert set(shallow.inputs) - {"deep_features"} < set(whole.inputs)
+    whole, cached = made[name], made[f"cached_{name}"]
+    assert set(cached.inputs) - {"deep_features"} < set(whole.inputs)
     outputs = whole.run()
-    assert outputs["deep_features"].shape == shallow.inputs["deep_features"].shape
-    inputs = {key: whole.inputs.get(key, outputs["deep_features"]) for key in shallow.inputs}
-    torch.testing.assert_close(shallow.run(inputs)["next_latents"], outputs["next_latents"], rtol=0, atol=1e-5)
+    assert outputs["deep_features"].shape == cached.inputs["deep_features"].shape
+    inputs = {key: whole.inputs.get(key, outputs["deep_features"]) for key in cached.inputs}
+    torch.testing.assert_close(cached.run(inputs)["next_latents"], outputs["next_latents"], rtol=0, atol=1e-5)
     other = inputs | {"deep_features": torch.randn_like(outputs["deep_features"])}
-    assert not torch.allclose(shallow.run(other)["next_latents"], outputs["next_latents"], atol=1e-3)
+    assert not torch.allclose(cached.run(other)["next_latents"], outputs["next_latents"], atol=1e-3)

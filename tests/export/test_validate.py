@@ -148,7 +148,7 @@ def test_a_fault_is_caught(
     assert any(failure.startswith(f"{graph}:") for failure in validation["failures"]), validation_report(validation)
 
 
-def test_deep_features_are_compared_by_what_a_shallow_step_makes_of_them(
+def test_deep_features_are_compared_by_what_a_cached_step_makes_of_them(
     model: EmoModel, fp32: Path, scene: object, tmp_path: Path
 ) -> None:
     broken = altered(fp32, tmp_path, "guided_backbone", shift_values("deep_features"))

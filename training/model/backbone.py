@@ -83,7 +83,7 @@ class Backbone(UNet):
         layers = [module.block.attn_speed for module in self.temporal_modules()]
         return _named("speed", [key_value(layer, speed_tokens) for layer in layers])
 
-    def shallow_conditions(self, conditions: Conditions) -> dict[str, Tensor]:
+    def cached_step_conditions(self, conditions: Conditions) -> dict[str, Tensor]:
         """Those that ``predict`` takes beside deep features."""
         outer = [self.down_blocks[0], self.up_blocks[-1]]
 

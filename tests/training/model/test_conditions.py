@@ -194,7 +194,7 @@ def test_deep_features_stand_for_all_levels_but_the_outermost(model: EmoModel, i
     backbone, conditions = model.backbone, inputs.conditions(model)
     noisy, embedding = latents(model.config, 1, FRAMES, seed=9), model.backbone.embed_time(TIMESTEP)
     whole, deep = backbone.predict(noisy, embedding, conditions)
-    taken = backbone.shallow_conditions(conditions)
+    taken = backbone.cached_step_conditions(conditions)
     assert 0 < len(taken) < len(conditions)
     inner = [*backbone.down_blocks[1:], backbone.mid_block, *backbone.up_blocks[:-1]]
     ran: list[torch.nn.Module] = []
@@ -202,12 +202,12 @@ def test_deep_features_stand_for_all_levels_but_the_outermost(model: EmoModel, i
         layer.register_forward_hook(lambda layer, *_: ran.append(layer)) for level in inner for layer in level.modules()
     ]
 
-    def shallow(**changes: torch.Tensor) -> torch.Tensor:
+    def cached(**changes: torch.Tensor) -> torch.Tensor:
         return backbone.predict(noisy, embedding, taken | changes, deep_features=deep)[0]
 
-    torch.testing.assert_close(shallow(), whole, rtol=0, atol=0)
+    torch.testing.assert_close(cached(), whole, rtol=0, atol=0)
     for name, tensor in taken.items():
-        assert not torch.equal(shallow(**{name: torch.randn_like(tensor)}), whole), name
+        assert not torch.equal(cached(**{name: torch.randn_like(tensor)}), whole), name
     assert not ran
     for hook in hooks:
         hook.remove()
