@@ -1,58 +1,178 @@
-"""Who may import whom: the runtime nobody of ours, training the runtime, export both."""
+"""The shape of the house: who may import whom, how large a folder, a file and a function may be, and names."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"emo_rt", "training", "export", "benchmarks", "tests"}
-MAY_IMPORT = {
-    "emo_rt": set(),
-    "training": {"emo_rt"},
-    "export": {"emo_rt", "training"},
-    "benchmarks": {"emo_rt", "training", "export"},
-}
+ROOMS = ("emo_rt", "training", "export", "benchmarks")
+#: From the bottom up: a module imports only what stands before its own line, or in its own wing. What stands in one
+#: line does not know each other. The doors of a room, its top-level modules that are not named, come last.
+WINGS = (
+    ("emo_rt.errors", "emo_rt.atomic", "emo_rt.bundled"),
+    ("emo_rt.bundle",),
+    ("emo_rt.engines", "emo_rt.media"),
+    ("emo_rt.cascade",),
+    ("emo_rt.planning",),
+    ("emo_rt.jobs",),
+    ("emo_rt",),
+    ("training.clips", "training.model"),
+    ("training.speakers",),
+    ("training.stages",),
+    ("training.evaluation",),
+    ("training.footage",),
+    ("training",),
+    ("export.graphs",),
+    ("export",),
+    ("benchmarks",),
+)
+LARGEST_FOLDER, LARGEST_FILE, LARGEST_FUNCTION = 15, 400, 60
 #: All that the runtime may need from others: never PyTorch.
 RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "platformdirs", "tqdm"}
-#: What only a backend of its own may need: one file each, which is imported when it is asked for.
-BACKEND_PACKAGES = {"openvino_engine": {"openvino"}, "tensorrt_engine": {"cuda"}, "sign": {"c2pa"}}
+#: What only one file may need, which is imported when it is asked for.
+OPTIONAL_PACKAGES = {
+    "emo_rt.engines.openvino": {"openvino"},
+    "emo_rt.engines.tensorrt": {"cuda"},
+    "emo_rt.media.credentials": {"c2pa"},
+}
+#: Names that every file of their kind has.
+COMMON_NAMES = {"main"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Top-level packages that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the rooms by its dotted name, parsed."""
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    assert len(paths) > 100
+    return {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(module: str) -> Iterator[tuple[str, str | None]]:
+    """What a module imports, wherever in it: the module, and the name that is taken from it."""
+    for node in ast.walk(modules()[module]):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            yield (node.module or "").split(".")[0]
+            assert node.level == 0, f"{module}: imports are absolute"
+            assert node.module
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole, None) if whole in modules() else (node.module, alias.name)
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
-    files = sorted((ROOT / room).rglob("*.py"))
-    assert files
-    for path in files:
-        wrong = set(imports(path)) & OURS - MAY_IMPORT[room] - {room}
-        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+def own_imports(module: str) -> Iterator[str]:
+    """The modules of the project that a module imports."""
+    yield from (name for name, _ in imports(module) if name in modules() and name != module)
+
+
+def wing(module: str) -> str:
+    """The longest beginning of a module's name that is a wing."""
+    parts = module.split(".")
+    known = {name for line in WINGS for name in line}
+    return next(name for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in known)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_follow_the_order_of_rooms_and_wings(module: str) -> None:
+    level = {name: index for index, line in enumerate(WINGS) for name in line}
+    own = wing(module)
+    wrong = [name for name in own_imports(module) if wing(name) != own and level[wing(name)] >= level[own]]
+    assert not wrong, f"{module} imports {wrong}"
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    order = TopologicalSorter({module: set(own_imports(module)) for module in modules()})
+    assert list(order.static_order())
+
+
+def test_no_module_takes_a_private_name_of_another() -> None:
+    wrong = [
+        f"{module} takes {name} of {other}"
+        for module in modules()
+        for other, name in imports(module)
+        if name and name.startswith("_") and not name.startswith("__") and other in modules()
+    ]
+    assert not wrong
 
 
 def test_the_runtime_needs_few_packages() -> None:
-    files = sorted((ROOT / "emo_rt").rglob("*.py"))
-    assert files
-    for path in files:
-        allowed = RUNTIME_PACKAGES | BACKEND_PACKAGES.get(path.stem, set())
-        extra = set(imports(path)) - allowed - sys.stdlib_module_names - {"emo_rt"}
-        assert not extra, f"{path.relative_to(ROOT)} imports {extra}"
+    for module in modules():
+        if module.split(".")[0] == "emo_rt":
+            allowed = RUNTIME_PACKAGES | OPTIONAL_PACKAGES.get(module, set()) | {"emo_rt"} | sys.stdlib_module_names
+            extra = {name.split(".")[0] for name, _ in imports(module)} - allowed
+            assert not extra, f"{module} imports {extra}"
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_is_flat_and_its_files_are_named_by_what_they_are_about(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        assert path.parent == ROOT / room
-        assert path.stem not in ("utils", "util", "common", "helpers", "misc", "manager")
+def test_folders_files_and_functions_are_small() -> None:
+    wrong = []
+    for folder in {path.parent for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py")}:
+        files = sorted(folder.glob("*.py"))
+        if len(files) > LARGEST_FOLDER:
+            wrong.append(f"{folder.relative_to(ROOT)} holds {len(files)} files")
+        for path in files:
+            text = path.read_text(encoding="utf-8")
+            if (lines := text.count("\n")) > LARGEST_FILE:
+                wrong.append(f"{path.relative_to(ROOT)} has {lines} lines")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    assert node.end_lineno
+                    if (lines := node.end_lineno - node.lineno + 1) > LARGEST_FUNCTION:
+                        wrong.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert not wrong
+
+
+def test_folders_are_wings_and_files_are_named_by_what_they_are_about() -> None:
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            assert path.stem not in ("utils", "util", "common", "helpers", "misc", "manager", "base"), path
+            if path.name == "__init__.py" and path.parent != ROOT / "emo_rt":
+                assert path.read_text() == "", f"{path} is not empty"
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """No two modules of different wings define the same public class, function or constant."""
+    defined: dict[str, set[str]] = defaultdict(set)
+    for module, tree in modules().items():
+        if module == "emo_rt":  # the public API gives other modules' names
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined[node.name].add(module)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)):
+                    defined[name.id].add(module)
+    twice = {
+        name: sorted(where)
+        for name, where in defined.items()
+        if not name.startswith("_") and name not in COMMON_NAMES and len(where) > 1
+    }
+    assert not twice
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("training.stages.data", {"espeakng_loader", "av", "cv2"}),
+        ("emo_rt", {"av", "cv2", "onnxruntime", "numpy"}),
+        ("emo_rt.run", {"torch", "diffusers", "transformers", "training", "export"}),
+    ],
+)
+def test_an_import_loads_little(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert module in loaded.split()
+    assert not absent & set(loaded.split())
