@@ -54,15 +54,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
     args = _parser().parse_args(arguments)
+    folder = args.sample or args.out
     try:
+        if folder.is_file():
+            raise NotADirectoryError(f"{folder} is a file; give a folder")
         if args.sample:
-            write_sample(args.sample)
+            write_sample(folder)
             return 0
         settings = CorpusSettings(
             args.clips, args.seconds, args.resolution, args.seed, args.split, args.augmented_share
         )
-        write_corpus(args.out, settings, args.workers)
+        write_corpus(folder, settings, args.workers)
     except KeyboardInterrupt:
         print("corpus: stopped; the same command goes on", file=sys.stderr)
         return 130
