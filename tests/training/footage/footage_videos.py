@@ -28,7 +28,7 @@ def write_video(
     waveform: np.ndarray | None = None,
     sound_start: float = 0.0,
 ) -> Path:
-    """RGB uint8 (t, h, w, 3) at ``times`` in seconds (default: 25 Hz) and 16 kHz sound, nearly without loss."""
+    """RGB uint8 (t, h, w, 3) at `times` in seconds (default: 25 Hz) and 16 kHz sound, nearly without loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.arange(len(frames)) / 25 if times is None else times
     with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:

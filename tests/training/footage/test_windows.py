@@ -74,7 +74,7 @@ def test_the_crop_is_a_portraits_and_stays_for_a_shot(tmp_path: Path, speakers: 
 
 
 class Passing:
-    """Sees a face where ``x`` (t,) says, in widths of the picture; none where that is NaN."""
+    """Sees a face where `x` (t,) says, in widths of the picture; none where that is NaN."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.x = iter(x)
