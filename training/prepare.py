@@ -1,8 +1,8 @@
-"""Training data of talking-head videos: ``python -m training.prepare VIDEO_DIR OUT_DIR``.
+"""Clips of talking-head videos, for training: `python -m training.prepare VIDEO_DIR OUT_DIR` makes them.
 
 Every video is read at 25 Hz with its sound at 16 kHz, and cut where the scene changes. Each shot is cropped to a square
-around the face, at the scale of a portrait at run time, the same for the whole shot: so the head moves in it. Shots
-become clips of a few seconds, in OUT_DIR/train and OUT_DIR/held-out, for `python -m training.train --data`.
+around the face, at the scale of a portrait at run time. The crop is the same for the whole shot, so the head moves in
+it. Shots become clips of a few seconds, in OUT_DIR/train and OUT_DIR/held-out, for `python -m training.train --data`.
 
 Who is held out is decided by identity, never by clip: by the name of the folder that a video is in (put each person's
 videos into one), or else by its file name without numbers at the end (anna_2.mp4 is anna). The names of HDTF's and
@@ -30,64 +30,79 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.clips.rates import FRAMES_PER_SECOND
+from training.footage.annotations import read_annotations
 from training.footage.preparation import prepare
-from training.footage.report import Settings
-from training.footage.videos import find_videos, read_annotations
+from training.footage.settings import PreparationSettings
+from training.footage.videos import find_videos
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("videos", type=Path, metavar="VIDEO_DIR", help="videos, also in folders in it")
-    parser.add_argument("out", type=Path, metavar="OUT_DIR", help="for train/, held-out/ and report.jsonl")
+    parser.add_argument("videos", type=Path, metavar="VIDEO_DIR", help="folder of videos, also in folders below")
+    parser.add_argument("out", type=Path, metavar="OUT_DIR", help="folder for train/, held-out/ and report.jsonl")
     parser.add_argument(
-        "--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task: exact mouths, head rotation"
+        "--landmarker",
+        type=Path,
+        metavar="FILE",
+        help="MediaPipe's face_landmarker.task: exact mouths, and head rotation",
     )
     parser.add_argument(
-        "--reader", type=Path, metavar="DIR", help="of training.train_reader: head rotation, for speakers like its own"
+        "--reader",
+        type=Path,
+        metavar="DIR",
+        help="reader of training.train_reader: head rotation, for speakers like its own",
     )
     parser.add_argument(
         "--annotations", type=Path, metavar="DIR", help="HDTF's or VFHQ's text files: use their shots and crops only"
     )
-    parser.add_argument("--resolution", type=int, default=128, help="side of a frame in pixels (default: 128)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip (default: 4)")
     parser.add_argument(
-        "--held-out", type=float, default=10.0, metavar="PERCENT", help="of the identities (default: 10)"
+        "--resolution", type=int, default=128, metavar="PIXELS", help="side of a frame (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)")
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=10.0,
+        metavar="PERCENT",
+        help="share of the identities that is held out (default: %(default)s)",
     )
     parser.add_argument(
         "--min-face",
         type=float,
         metavar="PIXELS",
-        help="narrowest face in a video (default: a quarter of --resolution)",
+        help="width of the narrowest face in a video (default: a quarter of --resolution)",
     )
     parser.add_argument(
-        "--detect-every", type=int, default=1, metavar="FRAMES", help="look for faces in one frame in how many (1)"
+        "--detect-every",
+        type=int,
+        default=1,
+        metavar="FRAMES",
+        help="number of frames of which one is searched for faces (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each (default: 1)")
-    args = parser.parse_args(arguments)
-    if args.resolution < 16:
-        parser.error("--resolution is at least 16")
-    if not 0 <= args.held_out <= 100:
-        parser.error("--held-out is between 0 and 100")
-    if not args.seconds >= 0.2:
-        parser.error("--seconds is at least 0.2")
-    if not 1 <= args.detect_every <= args.seconds * FRAMES_PER_SECOND / 4:
-        parser.error("--detect-every is at least 1 and at most a quarter of a clip")
-    if args.workers < 1:
-        parser.error("--workers is at least 1")
-    settings = Settings(
-        resolution=args.resolution,
-        seconds=args.seconds,
-        held_out=args.held_out,
-        min_face=args.resolution / 4 if args.min_face is None else args.min_face,
-        detect_every=args.detect_every,
-        landmarker=str(args.landmarker) if args.landmarker else None,
-        reader=str(args.reader) if args.reader else None,
-        annotations=str(args.annotations) if args.annotations else None,
-    )
+    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each (default: %(default)s)")
+    return parser
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    args = _parser().parse_args(arguments)
     try:
+        settings = PreparationSettings(
+            resolution=args.resolution,
+            seconds=args.seconds,
+            held_out=args.held_out,
+            min_face=args.resolution / 4 if args.min_face is None else args.min_face,
+            detect_every=args.detect_every,
+            landmarker=_text(args.landmarker),
+            reader=_text(args.reader),
+            annotations=_text(args.annotations),
+        )
         annotations = read_annotations(args.annotations) if args.annotations else None
         report = prepare(find_videos(args.videos, annotations), args.out, settings, args.workers)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """Face detectors for footage: where the face and the mouth are, and how the head is turned.
 
-OpenCV's cascades are what the runtime uses and need no file, but know boxes only. MediaPipe is what the paper uses: it
-needs the package and a FaceLandmarker model (``.task``), and knows the mouth and the rotation, too.
+OpenCV's cascades, which the runtime uses, need no file but find only the face. MediaPipe, which the paper uses, needs
+its package and a FaceLandmarker model (`.task`), and finds the mouth and the rotation too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from emo_rt.media.boxes import Box
 from emo_rt.media.face import detect_faces
 
-#: Where the mouth is in a frontal face's box: x, y, width, height in sizes of the box, with room for an open one.
+#: The mouth in the box of a frontal face: x, y, width and height in sizes of the box, with room for an open mouth.
 MOUTH_IN_FACE = (0.25, 0.65, 0.5, 0.3)
 
 # Of MediaPipe's 478 landmarks, the outer contour of the lips.
@@ -24,37 +24,44 @@ _UPWARDS = np.diag([1.0, -1.0, 1.0])  # MediaPipe's y points up, ours down
 
 
 @dataclass(frozen=True)
-class Face:
-    """A face in a picture; what the detector does not know is None."""
+class DetectedFace:
+    """A face in a picture.
 
-    box: Box  # pixels
-    mouth_box: Box | None = None  # pixels
-    rotation: np.ndarray | None = None  # (3,) degrees: yaw, pitch, roll
+    Attributes:
+        box: the face in pixels.
+        mouth_box: the mouth in pixels; None if the detector does not find it.
+        rotation: (3,) yaw, pitch and roll in degrees; None if the detector does not find them.
+    """
+
+    box: Box
+    mouth_box: Box | None = None
+    rotation: np.ndarray | None = None
 
 
 class FaceDetector(Protocol):
     """Finds the faces of one picture."""
 
-    def detect(self, image: np.ndarray) -> list[Face]:
-        """Faces in an RGB picture uint8 (height, width, 3), the largest first."""
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        """The faces in an RGB picture uint8 (height, width, 3), the largest first."""
         ...
 
 
 class HaarDetector:
-    """OpenCV's cascades, as the runtime uses them: boxes only."""
+    """OpenCV's cascades, as the runtime uses them. They find boxes only."""
 
-    def detect(self, image: np.ndarray) -> list[Face]:
-        return [Face(box) for box in detect_faces(image)]
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        """The faces in an RGB picture uint8 (height, width, 3), the largest first."""
+        return [DetectedFace(box) for box in detect_faces(image)]
 
 
 class MediaPipeDetector:
     """MediaPipe's FaceLandmarker: boxes around the landmarks and the lips, and the rotation.
 
-    ``pip install --no-deps mediapipe absl-py`` is enough for it here. With all that the package asks for comes a second
-    OpenCV, which overwrites this project's.
+    `pip install --no-deps mediapipe absl-py` is enough for it. The package's full dependencies include a second OpenCV,
+    which overwrites this project's.
 
     Args:
-        model: a FaceLandmarker's ``.task`` file.
+        model: `.task` file of a FaceLandmarker.
 
     Raises:
         ValueError: if there is no such file, it is no such model, or the package is missing.
@@ -81,24 +88,34 @@ class MediaPipeDetector:
             raise ValueError(f"--landmarker {model}: not a FaceLandmarker model ({error})") from None
         self._mediapipe = mediapipe
 
-    def detect(self, image: np.ndarray) -> list[Face]:
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        """The faces in an RGB picture uint8 (height, width, 3), the largest first."""
         pixels = np.ascontiguousarray(image)
         picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=pixels)
         return faces_of_landmarks(self._landmarker.detect(picture), image.shape[1], image.shape[0])
 
 
-def faces_of_landmarks(result: Any, width: int, height: int) -> list[Face]:
-    """The faces, the largest first, of a FaceLandmarker's result on a picture of this size."""
+def faces_of_landmarks(result: Any, width: int, height: int) -> list[DetectedFace]:
+    """The faces in a FaceLandmarker's result, the largest first.
+
+    Args:
+        result: what the FaceLandmarker gives.
+        width: width of the picture in pixels.
+        height: height of the picture in pixels.
+    """
     faces = []
     for landmarks, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
         points = np.array([[point.x * width, point.y * height] for point in landmarks])
         rotation = rotation_angles(_UPWARDS @ np.asarray(matrix)[:3, :3] @ _UPWARDS)
-        faces.append(Face(_around(points), _around(points[list(_LIPS)]), rotation))
+        faces.append(DetectedFace(_around(points), _around(points[list(_LIPS)]), rotation))
     return sorted(faces, key=lambda face: face.box.width * face.box.height, reverse=True)
 
 
 def rotation_angles(matrix: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll (3,) in degrees of a matrix (3, 3), also a scaled one: undoes ``scene.rotation_matrix``."""
+    """Yaw, pitch and roll (3,) in degrees of a matrix (3, 3) that rotates, and may scale.
+
+    It is the inverse of `training.clips.rotation.rotation_matrix`.
+    """
     matrix = matrix / np.cbrt(np.linalg.det(matrix))
     yaw = np.arctan2(-matrix[2, 0], matrix[2, 2])
     pitch = np.arcsin(np.clip(-matrix[2, 1], -1, 1))
@@ -107,7 +124,11 @@ def rotation_angles(matrix: np.ndarray) -> np.ndarray:
 
 
 def make_detector(landmarker: Path | None) -> FaceDetector:
-    """MediaPipe's with a model, else the runtime's. Raises ``ValueError`` as ``MediaPipeDetector``."""
+    """MediaPipe's detector for a model; without one, the runtime's.
+
+    Raises:
+        ValueError: as `MediaPipeDetector`.
+    """
     return MediaPipeDetector(landmarker) if landmarker else HaarDetector()
 
 

@@ -1,6 +1,6 @@
-"""A video's frames at 25 Hz and its sound at 16 kHz, both by their timestamps: so they stay together.
+"""A video's frames at 25 Hz and its sound at 16 kHz, both by their timestamps, so that they stay together.
 
-Variable and other frame rates, sound that starts late and gaps in either come out right. Frames are read one by one.
+Any frame rate works, also a variable one, and so do late sound and gaps in either. Frames are read one by one.
 """
 
 from __future__ import annotations
@@ -14,37 +14,46 @@ from pathlib import Path
 import av
 import numpy as np
 
+from emo_rt.errors import reason
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
 
-#: Seconds between a frame at 25 Hz and the video's nearest, above which the picture has stopped.
+#: Longest time in seconds from a frame at 25 Hz to the video's nearest; beyond, the picture has stopped.
 LONGEST_DELAY = 0.1
-# Seconds. Clocks that differ by less are rounded (to milliseconds in Matroska); more is a gap.
+# Seconds. Smaller differences of a clock are rounding (to milliseconds in Matroska), larger ones are gaps.
 _CLOCK_TOLERANCE = 0.04
 
 
 class UnreadableVideo(ValueError):
-    """A file that is no video, or damaged; the message is one line."""
+    """A file that is damaged or no video; the message is one line."""
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """One of the frames at 25 Hz."""
+    """One of the frames at 25 Hz.
 
-    pixels: np.ndarray  # RGB uint8 (height, width, 3)
-    stale: bool  # the video has no frame near this time
+    Attributes:
+        pixels: RGB uint8 (height, width, 3).
+        stale: whether the video has no frame near this time.
+    """
+
+    pixels: np.ndarray
+    stale: bool
 
 
 def read_frames(path: Path, start: float = 0.0, end: float | None = None) -> Iterator[TimedFrame]:
-    """Frames at 25 Hz from ``start`` to ``end`` (seconds from the video's beginning; None: to its end).
+    """Frames at 25 Hz, each the video's nearest in time, upright.
 
-    Each is the video's frame nearest in time, upright.
+    Args:
+        path: the video.
+        start: beginning in seconds.
+        end: end in seconds; None is the end of the video.
 
     Raises:
-        UnreadableVideo: while iterating; with no ``end``, also if the file holds less than it says.
+        UnreadableVideo: while iterating; without an `end`, also if the file is shorter than it declares.
     """
     limit = math.inf if end is None else math.ceil((end - start) * FRAMES_PER_SECOND - 1e-6)
     with _opened(path) as container:
-        stream = _video_stream(container, path)
+        stream = _video_stream(container)
         if start > 0:
             container.seek(round((_origin(stream) + start) * av.time_base), backward=True)
         count, until = 0, -math.inf
@@ -65,35 +74,21 @@ def read_frames(path: Path, start: float = 0.0, end: float | None = None) -> Ite
 
 
 def read_sound(path: Path) -> np.ndarray | None:
-    """All of a video's sound, mono at 16 kHz, from the picture's beginning: float32 (samples,); None if it has none.
+    """The whole sound of a video from the beginning of the picture, float32 (samples,) at 16 kHz; None if it has none.
 
-    Where its clock has a gap, there is silence.
+    Gaps in its clock become silence.
 
     Raises:
-        UnreadableVideo: if it cannot be decoded.
+        UnreadableVideo: if the sound cannot be decoded.
     """
     with _opened(path) as container:
         if not container.streams.audio or container.streams.audio[0].codec_context is None:
             return None
-        origin = _origin(_video_stream(container, path))
-        runs: list[tuple[float, list[av.AudioFrame]]] = []  # without a gap, and the time in seconds when it starts
-        resampler = _resampler()
-        clock = math.inf
-        for frame in container.decode(container.streams.audio[0]):
-            time = clock if frame.time is None else frame.time - origin
-            if not abs(time - clock) <= _CLOCK_TOLERANCE:
-                if runs:
-                    runs[-1][1].extend(resampler.resample(None))
-                resampler, clock = _resampler(), 0.0 if math.isinf(time) else time
-                runs.append((clock, []))
-            clock += frame.samples / frame.sample_rate
-            frame.pts = None
-            runs[-1][1].extend(resampler.resample(frame))
-        if not runs:
-            return None
-        runs[-1][1].extend(resampler.resample(None))
+        stretches, clock = _stretches(container, _origin(_video_stream(container)))
+    if not stretches:
+        return None
     sound = np.zeros(max(round(clock * SAMPLE_RATE), 0), np.float32)
-    for begin, frames in runs:
+    for begin, frames in stretches:
         samples = np.concatenate([np.zeros(0, np.float32), *(frame.to_ndarray()[0] for frame in frames)])
         first = round(begin * SAMPLE_RATE)
         samples = samples[max(-first, 0) :]
@@ -104,34 +99,58 @@ def read_sound(path: Path) -> np.ndarray | None:
     return sound
 
 
+def _stretches(
+    container: av.container.InputContainer, origin: float
+) -> tuple[list[tuple[float, list[av.AudioFrame]]], float]:
+    """Stretches of sound without a gap, each with the time when it begins; and the time when the last ends.
+
+    Times are in seconds after `origin`, the beginning of the picture.
+    """
+    stretches: list[tuple[float, list[av.AudioFrame]]] = []
+    resampler = _resampler()
+    clock = math.inf
+    for frame in container.decode(container.streams.audio[0]):
+        time = clock if frame.time is None else frame.time - origin
+        if not abs(time - clock) <= _CLOCK_TOLERANCE:
+            if stretches:
+                stretches[-1][1].extend(resampler.resample(None))
+            resampler, clock = _resampler(), 0.0 if math.isinf(time) else time
+            stretches.append((clock, []))
+        clock += frame.samples / frame.sample_rate
+        frame.pts = None
+        stretches[-1][1].extend(resampler.resample(frame))
+    if stretches:
+        stretches[-1][1].extend(resampler.resample(None))
+    return stretches, clock
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        # Nothing but local files: a playlist must not make us fetch what it names.
+        # Nothing but local files: a playlist could name others.
         with av.open(str(path.resolve()), options={"protocol_whitelist": "file"}) as container:
             yield container
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadableVideo(" ".join(str(reason).split())) from error
+        raise UnreadableVideo(reason(error)) from error
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video or container.streams.video[0].codec_context is None:
         raise UnreadableVideo("it has no picture")
     return container.streams.video[0]
 
 
 def _origin(stream: av.VideoStream) -> float:
-    """When the picture begins, in seconds of the container's clock."""
+    """The time when the picture begins, in seconds of the container's clock."""
     return float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
 
 
 def _spans(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[tuple[av.VideoFrame, float, float]]:
-    """Frames with their time and until when they are the nearest, in seconds from the picture's beginning."""
+    """Each frame with its time, and the time until which it is the nearest, in seconds from the picture's beginning."""
     origin, usual = _origin(stream), 1 / float(stream.average_rate or FRAMES_PER_SECOND)
     before: tuple[av.VideoFrame, float] | None = None
     for frame in container.decode(stream):
@@ -139,7 +158,7 @@ def _spans(
         time = following if frame.time is None else frame.time - origin
         if before:
             if time <= before[1]:
-                continue  # a clock that stands or runs back
+                continue  # a clock that stops or runs back
             yield *before, (before[1] + time) / 2
         before = frame, time
     if before:

@@ -1,4 +1,4 @@
-"""How heads, eyelids and eyes move while somebody speaks."""
+"""How the head, the eyelids and the eyes of somebody move who speaks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from training.clips.rates import FRAMES_PER_SECOND
 
 ROTATION_LIMITS = np.array([20.0, 12.0, 10.0])  # degrees: yaw, pitch, roll
 
-_PACES = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of heads that sway, in degrees per frame
+_SWAY_SPEEDS = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # degrees per frame
 
 
 def wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarray:
-    """A smooth random curve (frames,) of about unit size, varying around `frequency` Hz."""
+    """A smooth random curve (frames,) of about unit size, with frequencies around `frequency` in Hz."""
     time = np.arange(frames) / FRAMES_PER_SECOND
     frequencies = frequency * rng.uniform(0.4, 1.6, 4)
     phases, sizes = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.3, 1, 4)
@@ -20,11 +20,16 @@ def wander(rng: np.random.Generator, frames: int, frequency: float) -> np.ndarra
 
 
 def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """How a head moves that says ``waveform`` (frames * 640,).
+    """How the head of a speaker moves.
 
-    A third of the heads hardly move. Most of the others nod with the stress of the voice and turn away in its pauses,
-    each as far as it is lively (people's heads follow their prosody: Munhall et al., 2004); two fifths sway, shake or
-    nod by themselves, as fast as heads do.
+    A third of the heads hardly move. Of the others, three fifths nod with the stress of the voice and turn away in its
+    pauses (people's heads follow their prosody: Munhall et al., 2004); two fifths sway, shake or nod independently of
+    the voice. Some are livelier than others.
+
+    Args:
+        rng: chooses the kind of motion and its details.
+        waveform: (frames * 640,) what the speaker says, at 16 kHz.
+        frames: number of frames.
 
     Returns:
         rotation (frames, 3) in degrees, and translation (frames, 2) in fractions of the frame.
@@ -47,10 +52,15 @@ def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
 
 
 def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
-    """What a voice does to the liveliest head: (frames, 3) yaw, pitch, roll in fractions of the limits.
+    """How the liveliest head follows a voice: (frames, 3) yaw, pitch, roll in fractions of `ROTATION_LIMITS`.
 
-    Stress nods: the loudness of a third of a second above that of a whole one. Pauses turn and tilt the head to the
-    ``side`` (3,) -1 or 1 that it rests at, so that a portrait shows which.
+    The head nods on stress, which is where a third of a second is louder than the second around it. In pauses it turns
+    and tilts to the side at which it rests, so that a portrait shows which.
+
+    Args:
+        waveform: (frames * 640,) what the speaker says, at 16 kHz.
+        frames: number of frames.
+        side: (3,) -1 or 1 for yaw, pitch and roll.
     """
     soft = smoothed(smoothed(_loudness(waveform, frames), 7), 7)
     stress, pause = soft - smoothed(soft, 25), 0.5 - smoothed(smoothed(soft, 9), 7)
@@ -58,14 +68,18 @@ def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
 
 
 def _loudness(waveform: np.ndarray, frames: int) -> np.ndarray:
-    """Of each frame (frames,), as a share of the voice's loudest."""
+    """The loudness of each frame (frames,) as a share of the voice's loudest."""
     power = np.square(waveform.reshape(frames, -1)).mean(1)
     loudness: np.ndarray = np.sqrt(power / max(float(np.percentile(power, 95)), 1e-8)).clip(0, 1.2)
     return loudness
 
 
 def shakes(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Shaking or nodding (frames, 3) in fractions of the limits: 0.7 to 1.6 times a second, mostly in one axis."""
+    """Shaking or nodding, 0.7 to 1.6 times a second and mostly about one axis.
+
+    Returns:
+        yaw, pitch, roll (frames, 3) in fractions of `ROTATION_LIMITS`.
+    """
     sizes = rng.uniform(0.1, 0.45, 3)
     sizes[int(rng.random() < 0.25)] = rng.uniform(0.6, 0.85)
     frequency, drift = rng.uniform(0.7, 1.6), rng.uniform(-0.08, 0.08)  # Hz, Hz per second
@@ -75,10 +89,13 @@ def shakes(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def sways(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Swaying or nodding (frames, 3) in fractions of the limits, at paces that change every 0.8 to 2.4 s.
+    """Swaying or nodding at speeds that change every 0.8 to 2.4 s.
 
-    What comes next follows from what is seen, so that it can be learned: a head goes on where it is going, and turns at
-    an angle that only its pace decides; after a rest it sets out towards the middle.
+    What comes next follows from what is seen, so that it can be learned: the head keeps its direction, and turns back
+    at an angle that only its speed decides. After a rest it starts towards the middle.
+
+    Returns:
+        yaw, pitch, roll (frames, 3) in fractions of `ROTATION_LIMITS`.
     """
     main = int(rng.random() < 0.25)
     axis = rng.uniform(-0.25, 0.25, 3)  # degrees of yaw, pitch and roll for each degree
@@ -86,26 +103,31 @@ def sways(rng: np.random.Generator, frames: int) -> np.ndarray:
     limit = ROTATION_LIMITS[main]
     angle, step, heading = limit * rng.uniform(-0.6, 0.6), 0.0, rng.choice([-1.0, 1.0])
     angles = np.zeros(frames)
-    following, pace = 0, 0.0  # frame of the next change; degrees per frame
+    following, speed = 0, 0.0  # frame of the next change; degrees per frame
     for frame in range(frames):
         if frame == following:
             following += int(rng.uniform(0.8, 2.4) * FRAMES_PER_SECOND)
-            if pace == 0:  # after a rest
+            if speed == 0:  # after a rest
                 heading = -1.0 if angle > 0 else 1.0
-            pace = float(rng.choice(_PACES)) * rng.uniform(0.9, 1.1)
-        if heading * angle > limit * (0.55 + 0.03 * pace):
+            speed = float(rng.choice(_SWAY_SPEEDS)) * rng.uniform(0.9, 1.1)
+        if heading * angle > limit * (0.55 + 0.03 * speed):
             heading = -heading
-        step += 0.35 * (heading * pace - step)
+        step += 0.35 * (heading * speed - step)
         angle += step
         angles[frame] = angle
     return axis * angles[:, None] / ROTATION_LIMITS
 
 
 def blink_curve(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> np.ndarray:
-    """(frames,) 0 open .. 1 shut: blinks of 4 or 5 frames.
+    """How far the eyes are shut in each frame (frames,), from 0, open, to 1, shut: blinks of 4 or 5 frames.
 
-    People blink where their sentences pause (Nakano and Kitazawa, 2010): so do these as soon as ``waveform``
-    (frames * 640,) is quiet, and else each 4 to 7 s. The former can be learned, the latter come as they like.
+    People blink where their sentences pause (Nakano and Kitazawa, 2010). So do these as soon as the voice is quiet;
+    without a pause they blink every 4 to 7 s. A model can learn the former, but not the latter.
+
+    Args:
+        rng: chooses the shape of a blink and the times between blinks.
+        waveform: (frames * 640,) what the speaker says, at 16 kHz.
+        frames: number of frames.
     """
     quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
     pauses = 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
@@ -124,7 +146,7 @@ def blink_curve(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
 
 
 def gaze(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(frames, 2) in [-1, 1]: mostly at the viewer, with quick shifts."""
+    """Where the eyes look, (frames, 2) right and down in [-1, 1]: mostly at the viewer, with quick shifts."""
     curve = np.zeros((frames, 2))
     start = 0
     while start < frames:
@@ -136,5 +158,6 @@ def gaze(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def smoothed(curve: np.ndarray, window: int) -> np.ndarray:
+    """The mean of a curve (n,) over an odd number of values around each, (n,)."""
     padded = np.pad(curve, window // 2, mode="edge")
     return np.convolve(padded, np.ones(window) / window, mode="valid")

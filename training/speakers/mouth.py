@@ -1,14 +1,16 @@
-"""Mouth shapes from phonemes: what an articulator aims for in each sound, blended across its neighbours."""
+"""Mouth shapes from phonemes: the shape of each sound, blended with those of its neighbours."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.clips.phonemes import PHONEME_CLASSES, phoneme_class
-from training.speakers.speech.synthesizer import Utterance
+from training.speakers.speech.utterance import Utterance
 
-# Class -> (opening, width, dominance). Dominance is how firmly the mouth insists on the shape: p, b and m must close, w
-# must round, while h takes the shape of its neighbours (dominance functions after Cohen and Massaro, 1993).
+# Class -> (opening, width, dominance). Dominance is the weight of the shape against those of its neighbours: p, b and m
+# must close and w must round, while h takes the shape beside it (dominance functions after Cohen and Massaro, 1993).
 _TARGETS: dict[str, tuple[float, float, float]] = {
     "silence": (0.00, 0.50, 0.8),
     "p": (0.00, 0.48, 8.0), "b": (0.00, 0.48, 8.0), "m": (0.00, 0.48, 8.0),
@@ -35,20 +37,31 @@ _DIPHTHONGS = {
 
 # Seconds over which a sound's influence falls by e: the extent of coarticulation. A closure is quick.
 _REACH, _FIRM_REACH = 0.032, 0.016
-_EMPHASIS = 1.25
+_EMPHASIS = 1.25  # factor of the opening, because vowels are too short to reach their targets
 _FIRM = 4.0  # dominance from which a sound must be seen, however short it is
 
 
 @dataclass(frozen=True)
 class MouthCurves:
-    """float32 (frames,) each. `opening`: 0 closed, 1 wide open; `width`: 0 rounded, 0.5 neutral, 1 spread."""
+    """The shape of a mouth in each frame.
+
+    Attributes:
+        opening: float32 (frames,) from 0, closed, to 1, wide open.
+        width: float32 (frames,) from 0, rounded, over 0.5, neutral, to 1, spread.
+    """
 
     opening: np.ndarray
     width: np.ndarray
 
 
 def mouth_curves(utterance: Utterance, frames_per_second: float, frames: int) -> MouthCurves:
-    """The mouth in the middle of each frame; at rest beyond the utterance."""
+    """The mouth in the middle of each frame.
+
+    Args:
+        utterance: what is said.
+        frames_per_second: frame rate in Hz.
+        frames: number of frames; the mouth is at rest in those beyond the utterance.
+    """
     starts, ends, targets = _segments(utterance)
     middles = (np.arange(frames) + 0.5) / frames_per_second
     # Distance in time from each frame to each segment, zero inside it.  [frames, segments]
@@ -60,7 +73,7 @@ def mouth_curves(utterance: Utterance, frames_per_second: float, frames: int) ->
     weights = np.where(nearest & firm, 60 * weights + 60, weights)
     weights /= weights.sum(1, keepdims=True)
     opening, width = (weights @ targets[:, :2]).T
-    opening = _EMPHASIS * opening  # blending flattens: vowels are too short to reach their targets
+    opening = _EMPHASIS * opening
     return MouthCurves(opening.clip(0, 1).astype(np.float32), width.clip(0, 1).astype(np.float32))
 
 

@@ -10,7 +10,8 @@ from training.evaluation.metrics import correlation
 from training.model.config import EmoConfig
 from training.speakers.gestures import ROTATION_LIMITS, blink_curve, head_motion, prosody, sways
 from training.speakers.speaker import make_clip
-from training.speakers.speech.synthesizer import random_sentence, synthesize
+from training.speakers.speech.sentences import random_sentence
+from training.speakers.speech.synthesizer import synthesize
 
 
 def babble(seed: int, frames: int = 100) -> np.ndarray:
@@ -92,7 +93,7 @@ def test_where_a_swaying_head_goes_follows_from_where_it_is(seed: int) -> None:
     assert (step[leaves + 1] * angle[leaves] < 0).all()  # and after a rest it sets out towards the middle
 
 
-def test_swaying_heads_keep_their_pace() -> None:
+def test_swaying_heads_keep_their_speed() -> None:
     steps = np.abs(np.concatenate([swaying(seed)[1] for seed in range(8)]))
     changes = np.abs(np.diff(steps))
     assert (changes < 0.05).mean() > 0.5  # degrees per frame, per frame

@@ -1,4 +1,4 @@
-"""What happens to a voice on its way: rooms, noise, equalisers, overload and lossy codecs. No sound moves in time."""
+"""Imperfect sound: rooms, noise, equalisers, overload and lossy codecs. No effect moves a sound in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from training.clips.rates import SAMPLE_RATE
 
-# Encoder, sample rate in Hz, bits per second (0: the encoder has one rate).
+#: Name of the encoder in libavcodec, sample rate in Hz, and bits per second (0: the encoder has one rate).
 CODECS: tuple[tuple[str, int, tuple[int, ...]], ...] = (
     ("libmp3lame", 16000, (16000, 24000, 48000)),
     ("aac", 16000, (16000, 24000, 48000)),
@@ -20,21 +20,22 @@ CODECS: tuple[tuple[str, int, tuple[int, ...]], ...] = (
     ("libopencore_amrnb", 8000, (5900, 12200)),
 )
 
-_DECODERS = {"libmp3lame": "mp3float", "libopencore_amrnb": "amrnb"}  # where the name is not the encoder's
+# Names of decoders that differ from those of the encoders.
+_DECODERS = {"libmp3lame": "mp3float", "libopencore_amrnb": "amrnb"}
 
 
 def augment(
     waveform: np.ndarray, rng: np.random.Generator, babble: Callable[[], np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """One to three effects in the order in which they occur in life.
+    """Applies one to three effects, in the order in which they occur in life.
 
     Args:
         waveform: float32 (samples,) at 16 kHz in [-1, 1].
         rng: chooses the effects and their strength.
-        babble: gives other voices (samples,) to put behind this one; called only when they are wanted.
+        babble: function that gives other voices (samples,) for the background; called only when they are used.
 
     Returns:
-        The same samples' times with other sound, float32 in [-1, 1], and the names of the effects.
+        the changed sound, float32 (samples,) and as loud as before, and the names of the effects.
     """
     effects: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
         "room": (0.35, lambda sound: room(sound, rng)),
@@ -56,7 +57,7 @@ def augment(
 
 
 def coloured_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """White, pink or brown noise, or anything between them, of unit power."""
+    """Noise (samples,) of unit power: white, pink, brown or anything between."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE).clip(20)
     noise = np.fft.irfft(spectrum * frequencies ** -rng.uniform(0, 1), samples)
@@ -64,18 +65,24 @@ def coloured_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_noise(waveform: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
-    """The waveform with the noise behind it, repeated to its length, the voice stronger by `decibels`."""
+    """Puts noise behind a voice.
+
+    Args:
+        waveform: (samples,) the voice.
+        noise: (n,) the noise, which is repeated as long as the voice lasts.
+        decibels: power of the voice above that of the noise.
+    """
     noise = np.resize(noise, len(waveform))
     power = np.sqrt((waveform**2).mean() / max((noise**2).mean(), 1e-12)) * 10 ** (-decibels / 20)
     return waveform + power * noise
 
 
 def room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Echoes that fade exponentially, by 60 dB in 0.15 to 0.8 s, after the sound itself."""
+    """Adds echoes to a sound (samples,) that fade exponentially, by 60 dB in 0.15 to 0.8 s."""
     fading = rng.uniform(0.15, 0.8)
     time = np.arange(round(fading * SAMPLE_RATE)) / SAMPLE_RATE
     response = rng.standard_normal(len(time)) * 10 ** (-3 * time / fading)
-    response[time < rng.uniform(0.002, 0.02)] = 0  # until the first wall answers
+    response[time < rng.uniform(0.002, 0.02)] = 0  # before the first echo
     response *= 10 ** (-rng.uniform(2, 15) / 20) / np.sqrt((response**2).sum())
     response[0] = 1
     size = len(waveform) + len(response) - 1
@@ -83,35 +90,36 @@ def room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def equalise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to 10 dB more or less at five frequencies, smooth between them, without delay."""
+    """Changes a sound (samples,) by up to 10 dB at five frequencies, smoothly between them and without delay."""
     anchors = np.log([100, 400, 1200, 3000, 7000])
     return _filtered(waveform, lambda f: np.interp(np.log(f), anchors, rng.uniform(-10, 10, 5)))
 
 
 def telephone(waveform: np.ndarray) -> np.ndarray:
-    """300 to 3400 Hz, falling by 40 dB an octave outside, without delay."""
+    """Leaves 300 to 3400 Hz of a sound (samples,), and 40 dB less an octave outside, without delay."""
     return _filtered(waveform, lambda f: -40 * (np.log2(300 / f).clip(0) + np.log2(f / 3400).clip(0)))
 
 
 def overload(waveform: np.ndarray, gain: float) -> np.ndarray:
-    """`gain` times too loud for what records it: the peaks are cut off."""
+    """Cuts the peaks of a sound (samples,) that is `gain` times too loud for its microphone."""
     level = np.abs(waveform).max() / gain
     return waveform.clip(-level, level)
 
 
 def random_codec(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Through one of `CODECS`."""
+    """Encodes and decodes a sound (samples,) with one of `CODECS`."""
     name, rate, bit_rates = CODECS[int(rng.integers(len(CODECS)))]
     return through_codec(waveform, name, rate, int(rng.choice(bit_rates)))
 
 
 def through_codec(waveform: np.ndarray, name: str, rate: int, bit_rate: int) -> np.ndarray:
-    """What remains of float32 (samples,) at 16 kHz after encoding and decoding, each sound at its former time.
+    """Encodes and decodes a sound. The codec's delay is taken out.
 
     Args:
-        name: of a libavcodec encoder.
-        rate: Hz at which it works.
-        bit_rate: bits per second; 0 leaves it to the encoder.
+        waveform: float32 (samples,) at 16 kHz.
+        name: name of an encoder in libavcodec.
+        rate: sample rate of the encoder in Hz.
+        bit_rate: bits per second; 0 leaves them to the encoder.
     """
     delay = _delay(name, rate, bit_rate)
     decoded = _encode_and_decode(waveform, name, rate, bit_rate)
@@ -120,15 +128,15 @@ def through_codec(waveform: np.ndarray, name: str, rate: int, bit_rate: int) -> 
 
 
 def _filtered(waveform: np.ndarray, decibels: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The waveform with another gain at each frequency in Hz."""
-    size = len(waveform) + SAMPLE_RATE // 4  # what spreads beyond an end does not come in at the other
+    """Changes a sound (samples,) by the `decibels` that a function gives for frequencies in Hz."""
+    size = len(waveform) + SAMPLE_RATE // 4  # so that what spreads beyond one end does not wrap to the other
     frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE).clip(20)
     return np.fft.irfft(np.fft.rfft(waveform, size) * 10 ** (decibels(frequencies) / 20), size)[: len(waveform)]
 
 
 @lru_cache
 def _delay(name: str, rate: int, bit_rate: int) -> int:
-    """Samples at 16 kHz by which a codec's output is late: measured on a second of bursts of noise."""
+    """Delay of a codec in samples at 16 kHz, measured with a second of bursts of noise."""
     rng = np.random.default_rng(0)
     envelope = np.repeat(rng.uniform(0, 1, 20) ** 3, SAMPLE_RATE // 20)
     probe = _filtered(rng.standard_normal(SAMPLE_RATE), lambda f: -60 * np.log2(f / 1500).clip(0)) * envelope

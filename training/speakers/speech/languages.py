@@ -1,6 +1,6 @@
-"""Frequent words of the languages that generated speakers speak besides English (`synthesizer.random_sentence`).
+"""Frequent words of the languages that generated speakers speak besides English (`training.speakers.speech.sentences`).
 
-Each list holds every sound of its language that the mouth shows. English has a grammar of its own in
+Each list has every sound of its language that shows in the mouth. English has a grammar of its own in
 `training.speakers.speech.vocabulary`. Names are espeak-ng's.
 """
 

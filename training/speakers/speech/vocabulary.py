@@ -1,4 +1,4 @@
-"""The grammar of `synthesizer.random_sentence`: patterns with {slots}, and the words that fill them.
+"""The grammar of `training.speakers.speech.sentences`: patterns with {slots}, and the words that fill them.
 
 The words are chosen for variety of sounds: every English phoneme occurs in several kinds of word.
 """

@@ -60,12 +60,12 @@ def voice_language(voice: str) -> str:
 
 
 def random_voice(rng: np.random.Generator, split: str) -> str:
-    """A voice of one of `SPLITS`; half of them speak English, in all splits."""
+    """A voice of one of `SPLITS`. In each split, half of the voices that are drawn speak English."""
     english = rng.random() < _ENGLISH_SHARE
     return str(rng.choice([voice for voice in VOICES[split] if (voice_language(voice) == "en") == english]))
 
 
 def random_whisper(rng: np.random.Generator, split: str) -> str:
-    """As `random_voice`, with the variant that whispers; the held-out family has none and speaks aloud."""
+    """A voice as `random_voice` draws it, but whispering. The held-out family cannot whisper and speaks aloud."""
     voice = random_voice(rng, split)
     return f"{voice.partition('+')[0]}+{_WHISPERS[split]}" if split in _WHISPERS else voice

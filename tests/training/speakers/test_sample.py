@@ -1,0 +1,28 @@
+"""The sample in `assets` is what the code makes."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from training.speakers.sample import write_sample
+
+ASSETS = Path(__file__).parents[3] / "assets"
+
+
+def samples(path: Path) -> np.ndarray:
+    with wave.open(str(path), "rb") as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16000)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(int)
+
+
+def test_the_sample_of_the_repository_follows_from_the_code(tmp_path: Path) -> None:
+    write_sample(tmp_path / "made")
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["portrait.png", "voice.wav"]
+    made, kept = (np.asarray(Image.open(folder / "portrait.png")).astype(int) for folder in (tmp_path / "made", ASSETS))
+    assert made.shape == kept.shape == (512, 512, 3)
+    assert np.abs(made - kept).max() <= 2  # another processor may round otherwise
+    np.testing.assert_allclose(samples(tmp_path / "made" / "voice.wav"), samples(ASSETS / "voice.wav"), atol=2)

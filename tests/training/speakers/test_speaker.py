@@ -1,0 +1,97 @@
+"""Generated speakers: what the labels say is what is heard and seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.clips.clip import TrainingClip
+from training.clips.rotation import head_speed
+from training.speakers.speaker import is_held_out_seed, make_clip
+from training.speakers.speech.voices import VOICES, voice_language
+
+
+@pytest.fixture(scope="module")
+def clip() -> TrainingClip:
+    return make_clip(seed=5, seconds=3.0, resolution=96)
+
+
+def test_a_clip_follows_from_its_seed(clip: TrainingClip) -> None:
+    again = make_clip(seed=5, seconds=3.0, resolution=96)
+    for field in dataclasses.fields(TrainingClip):
+        np.testing.assert_array_equal(getattr(clip, field.name), getattr(again, field.name))
+    assert not np.array_equal(make_clip(seed=6, seconds=3.0, resolution=96).frames, clip.frames)
+
+
+def test_a_clip_has_the_documented_shapes_and_survives_saving(clip: TrainingClip, tmp_path: Path) -> None:
+    assert clip.frames.shape == (75, 96, 96, 3)
+    assert clip.frames.dtype == np.uint8
+    assert clip.waveform.shape == (75 * 640,)
+    assert clip.phoneme_class.shape == (150,)
+    assert clip.phoneme_class.dtype == np.int64
+    clip.save(tmp_path / "clip.npz")
+    loaded = TrainingClip.load(tmp_path / "clip.npz")
+    for field in dataclasses.fields(TrainingClip):
+        np.testing.assert_array_equal(getattr(clip, field.name), getattr(loaded, field.name))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.npz"]
+
+
+def test_a_clip_of_an_older_version_loads_without_what_came_later(clip: TrainingClip, tmp_path: Path) -> None:
+    clip.save(tmp_path / "new.npz")
+    later = ("blink", "text", "voice", "language", "style", "sound")
+    with np.load(tmp_path / "new.npz") as archive:
+        np.savez(tmp_path / "old.npz", **{name: archive[name] for name in archive.files if name not in later})
+    old = TrainingClip.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(old.frames, clip.frames)
+    assert not len(old.blink)
+    assert old.text == old.voice == old.language == old.style == old.sound == ""
+
+
+def test_the_blink_label_is_what_the_eyes_do() -> None:
+    """In a still head, the upper face changes most where the lids move."""
+    clip = make_clip(seed=6, seconds=3.0, resolution=96)
+    assert clip.head_speed.mean() < 0.05
+    assert clip.blink.shape == (75,)
+    assert clip.blink.dtype == np.float32
+    assert clip.blink.max() == 1
+    face = clip.face_box[0]
+    eyes = clip.frames[:, int(face[1] + 0.25 * face[3]) : int(face[1] + 0.5 * face[3])].astype(np.float32)
+    change = np.abs(np.diff(eyes, axis=0)).mean((1, 2, 3))
+    moves = np.abs(np.diff(clip.blink)) > 0.3
+    assert change[moves].mean() > 3 * change[~moves].mean()
+
+
+def test_the_face_box_holds_the_mouth_box(clip: TrainingClip) -> None:
+    face, mouth = clip.face_box, clip.mouth_box
+    assert (mouth[:, :2] >= face[:, :2]).all()
+    assert (mouth[:, :2] + mouth[:, 2:] <= face[:, :2] + face[:, 2:]).all()
+    assert (face[:, 2] > 0.45 * 96).all()
+    assert (face[:, 2] < 0.62 * 96).all()
+
+
+def test_head_speed_is_the_angle_between_rotations(clip: TrainingClip) -> None:
+    yaw = np.zeros((4, 3), np.float32)
+    yaw[:, 0] = [0, 2, 5, 5]
+    np.testing.assert_allclose(head_speed(yaw), [2, 2, 3, 0], atol=1e-4)
+    steps = np.linalg.norm(np.diff(clip.rotation, axis=0), axis=1)
+    np.testing.assert_allclose(clip.head_speed[1:], steps, rtol=0.25, atol=0.02)
+
+
+def test_a_tenth_of_the_speakers_is_held_out() -> None:
+    assert 0.08 < np.mean([is_held_out_seed(seed) for seed in range(2000)]) < 0.12
+
+
+def test_another_familys_clip_differs_only_in_what_follows_the_voice() -> None:
+    own, other = (make_clip(0, 0.5, 32, voices=voices) for voices in ("train", "held-out-family"))
+    assert own.voice in VOICES["train"]
+    assert other.voice in VOICES["held-out-family"]
+    assert other.language == voice_language(other.voice)
+    np.testing.assert_array_equal(own.blink, other.blink)
+    background = (slice(None), slice(0, 4), slice(0, 4))
+    np.testing.assert_array_equal(own.frames[background], other.frames[background])
+    assert not np.array_equal(own.rotation, other.rotation)
+    with pytest.raises(ValueError, match="no split"):
+        make_clip(0, 0.5, 32, voices="klatt")
