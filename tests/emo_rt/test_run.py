@@ -178,7 +178,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(
         "seed": command(bundle, portrait, voice, out, "--seed", "1"),
         "speed": command(bundle, portrait, voice, out, "--speed", "2"),
         "face box": command(bundle, portrait, voice, out, "--face-box", "30,30,100,100"),
-        "plan options": command(bundle, portrait, voice, out, "--steps", "2"),
+        "generation options": command(bundle, portrait, voice, out, "--steps", "2"),
     }.items():
         capsys.readouterr()
         assert run.main(other) == 2, word
