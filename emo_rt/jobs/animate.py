@@ -56,7 +56,7 @@ def animate(
                 path.parent.mkdir(parents=True, exist_ok=True)
         size = (config.resolution, config.resolution)
         rates = (config.frames_per_second, stream.sound_rate, stream.sound_channels)
-        return VideoWriter(path, size, *rates, metadata=metadata, growing=request.growing)
+        return VideoWriter(path, size, *rates, metadata=metadata, fragmented=request.growing)
 
     progress = job.progress if job else Progress()
     after = None if progress.motion_latents is None else (progress.clips, progress.motion_latents)

@@ -29,7 +29,7 @@ from emo_rt.media.boxes import Box
 from emo_rt.media.video import encode_clip
 
 #: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
-CLIPS = 5
+CLIPS_PER_RUN = 5
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _time_clips(cascade: Cascade, sampling: Sampling) -> list[float]:
     clips = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling)
     written = [time.perf_counter()]
     with closing(decoded_clips(cascade, clips)) as decoded:
-        for _, frames in itertools.islice(decoded, CLIPS):
+        for _, frames in itertools.islice(decoded, CLIPS_PER_RUN):
             encode_clip(frames, config.frames_per_second)
             written.append(time.perf_counter())
     return [after - before for before, after in itertools.pairwise(written)]

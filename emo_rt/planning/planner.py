@@ -88,9 +88,8 @@ def choose(
             )
         fit = soon
     best = fastest if quality == "fast" and target_fps is None else fit[0]
-    faster = [
-        plan for plan in plans if plan.backend == best.backend and plan.frames_per_second > best.frames_per_second
-    ]
+    same_backend = [plan for plan in plans if plan.backend == best.backend]
+    faster = [plan for plan in same_backend if plan.frames_per_second > best.frames_per_second]
     return replace(best, faster=tuple(sorted(faster, key=lambda plan: plan.frames_per_second)))
 
 
