@@ -20,7 +20,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 
 from emo_rt.errors import InputError, reason
 
-#: Options of the encoder. Without B-frames, packets come in the order of the frames. The first frame is the only key frame.
+#: Options of the encoder. Without B-frames, packets come in the order of the frames. Only the first is a key frame.
 H264 = {"crf": "18", "bf": "0", "g": "100000", "sc_threshold": "0", "threads": "1"}
 #: Options of the muxer for an MP4 with its index at the start, written when the file ends.
 INDEXED = {"movflags": "+faststart"}
