@@ -52,8 +52,8 @@ class Request:
             check_number(self.speed, f"speed {self.speed!r}")
 
     @property
-    def growing(self) -> bool:
-        """Whether the MP4 plays while it grows."""
+    def streamed(self) -> bool:
+        """Whether the MP4 plays while it grows: `fragmented`, or through a pipe."""
         return self.fragmented or self.out == STDOUT or self.audio == STDIN
 
 

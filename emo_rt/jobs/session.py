@@ -13,7 +13,7 @@ from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_timesteps
-from emo_rt.engines.registry import check_runs_here, runs_here
+from emo_rt.engines.registry import available_backends, check_runs_here
 from emo_rt.errors import InputError
 from emo_rt.jobs.job import Job
 from emo_rt.jobs.provenance import Provenance, metadata, plan_facts, sign, write_beside
@@ -118,13 +118,13 @@ class Session:
                 same request goes on from the clips that are done.
         """
         source = Source(request, self.bundle.config)
-        if request.growing:
+        if request.streamed:
             return self._stream(request, source)
         return self._keep(request, source, resume)
 
     def _stream(self, request: Request, source: Source) -> Result:
         if self.signature or self.provenance:
-            raise InputError(f"output {request.out}: a video that grows cannot be signed or have a JSON beside it")
+            raise InputError(f"output {request.out}: a fragmented MP4 cannot be signed or have a JSON beside it")
         plan = self.plan()
         with StreamingSink(request.out, source, metadata(request, self.bundle, plan)) as sink:
             timing = self._fill(sink, request, source, plan)
@@ -170,14 +170,14 @@ class Session:
 
     def _fill(self, sink: Sink, request: Request, source: Source, plan: Plan) -> Timing:
         cascade = self.cascade(plan.backend)
-        for sampling in (plan.offer.sampling, *(faster for faster, _ in plan.faster)):
-            cascade.prepare(sampling)
+        for each in (plan, *plan.faster):
+            cascade.prepare(each.sampling)
         if source.stream.live:
-            cascade.warm_up(plan.offer.sampling)
+            cascade.warm_up(plan.sampling)
         rate_control = RateControl(plan, self.options.target_fps or 0.0, self._say)
         timing = fill(sink, request, source, cascade, rate_control, bar=self.verbose)
-        # A live voice comes, and the viewer of a growing video takes it, no faster than it plays.
-        if not (request.growing or rate_control.changed):
+        # A live voice comes, and the viewer of a fragmented MP4 takes it, no faster than it plays.
+        if not (request.streamed or rate_control.changed):
             self._learn(plan, timing)
         return timing
 
@@ -225,7 +225,7 @@ class Session:
         return f" at most: slower than the {wanted} that it plays at" if behind else ""
 
     def _costs(self) -> dict[str, Costs]:
-        backends = runs_here() if self.options.backend == AUTO else [self.options.backend]
+        backends = available_backends() if self.options.backend == AUTO else [self.options.backend]
         with tqdm(
             backends,
             desc="measuring this machine, once",

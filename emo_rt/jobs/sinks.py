@@ -147,7 +147,7 @@ class StreamingSink:
         if self.out != STDOUT:
             with explained(self.out):
                 self.out.parent.mkdir(parents=True, exist_ok=True)
-        return _video_writer(self.out, self.source, self.metadata, growing=True)
+        return _video_writer(self.out, self.source, self.metadata, fragmented=True)
 
     def finish(self) -> None:
         """Completes the MP4."""
@@ -187,7 +187,7 @@ class ResumableSink:
 
     def finish(self) -> None:
         """Writes all clips of the job and the sound into one MP4."""
-        with _video_writer(self.job.video, self.source, self.metadata, growing=False) as video:
+        with _video_writer(self.job.video, self.source, self.metadata, fragmented=False) as video:
             chunks = iter(self.source.stream)
             for packets in self.job.clips():
                 video.write_clip(packets)
@@ -195,7 +195,7 @@ class ResumableSink:
                     video.write_sound(chunk.sound)
 
 
-def _video_writer(path: Path, source: Source, metadata: Mapping[str, str], *, growing: bool) -> VideoWriter:
+def _video_writer(path: Path, source: Source, metadata: Mapping[str, str], *, fragmented: bool) -> VideoWriter:
     config, stream = source.config, source.stream
     return VideoWriter(
         path,
@@ -204,5 +204,5 @@ def _video_writer(path: Path, source: Source, metadata: Mapping[str, str], *, gr
         stream.sound_rate,
         stream.sound_channels,
         metadata=metadata,
-        growing=growing,
+        fragmented=fragmented,
     )
