@@ -24,9 +24,10 @@ commands:
 {commands}
 
 examples:
-  {prog} run                                        a demo: out/demo.mp4
+  {prog} run
   {prog} run --image me.jpg --audio hello.wav --out hello.mp4
-  {prog} run --help                                 all options"""
+
+The first one makes a demo, out/demo.mp4; `{prog} run --help` lists all options."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:

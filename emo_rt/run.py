@@ -153,7 +153,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=partial(parse_box, name="--face-box"), metavar="X,Y,W,H", help=box)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
-    batch = "make a video of each row of a CSV file with the columns portrait, voice, output (seed, speed, face_box)"
+    batch = "a video of each row of a CSV file with the columns portrait, voice, output (and seed, speed, face_box)"
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)
