@@ -38,7 +38,7 @@ from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
-from emo_rt.engines.registry import check_runs_here, runs_here
+from emo_rt.engines.registry import available_backends, check_runs_here
 from emo_rt.errors import EmoError
 from emo_rt.media.video import encode_clip
 from export.build import MODELS
@@ -213,7 +213,7 @@ def growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) 
     Clips of two videos in one batch would cost what one clip of twice the frames costs, or more.
     """
     rows = []
-    backends = [backend for backend in GROWING if backend in runs_here()]
+    backends = [backend for backend in GROWING if backend in available_backends()]
     config = EmoModel.load(checkpoint).config
     sizes = [(count, config.resolution) for count in frames] + [(config.clip_frames, side) for side in resolutions]
     with tempfile.TemporaryDirectory() as folder:

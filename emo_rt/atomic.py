@@ -11,10 +11,13 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a binary file that takes the place of `path` when the block ends.
+    """Opens a binary file that replaces `path` when the block ends.
 
-    The content is on the disk before the name is: after a kill or a power cut the file is as it was or as it is to be.
-    A block that raises leaves `path` as it was.
+    The content reaches the disk before the file gets its name. After a kill or a power cut, `path` is as it was before
+    or holds all of the new content. If the block raises, `path` stays as it was.
+
+    Args:
+        path: path of the file; its directory exists
 
     Raises:
         OSError: if the file cannot be written.

@@ -1,6 +1,6 @@
-"""Where the files are that come with emo-rt: the default bundle, and a portrait and a voice to try it with.
+"""Paths of the files that come with emo-rt: the default bundle, and a portrait and a voice to try it with.
 
-The wheel carries them inside of the package; in a checkout they lie where they were made.
+A wheel carries them inside the package; in a checkout they are where they were made.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that a user can cause is an `EmoError`: one line, what was wrong with which input and what to do."""
+"""The errors that a user can cause. Each is an `EmoError`: one line that says which input is wrong and what to do."""
 
 
 class EmoError(Exception):
@@ -14,6 +14,6 @@ class BundleError(EmoError):
 
 
 def reason(error: Exception) -> str:
-    """An exception's own words, in one line."""
+    """The message of an exception in one line; the system's own message for an `OSError`."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

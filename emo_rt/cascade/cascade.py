@@ -1,16 +1,20 @@
-"""From a portrait and a voice to frames: the graphs of a bundle, clip after clip."""
+"""The cascade: from a portrait and a voice to frames, through the graphs of a bundle, clip after clip.
+
+Each function runs the graphs of one rhythm: `condition_video` once per video, `condition_clip` and `denoise_clip` once
+per clip, the steps of `Cascade.schedule` N times per clip.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emo_rt.bundle import GRAPH_NAMES, Bundle, NoiseSchedule, RuntimeConfig
+from emo_rt.bundle import GRAPH_NAMES, STEP_GRAPHS, Bundle, NoiseSchedule, RuntimeConfig
 from emo_rt.cascade.audio import clip_audio
 from emo_rt.cascade.clips import Clip, clip_noise
 from emo_rt.cascade.sampling import Sampling
@@ -20,15 +24,46 @@ from emo_rt.engines.registry import load_engine
 from emo_rt.errors import InputError
 from emo_rt.media.boxes import Box, face_region
 
+EngineByName = Callable[[str], Engine]
+
+
+@dataclass(frozen=True)
+class VideoConditions:
+    """The conditions that hold for a whole video.
+
+    Attributes:
+        reference_latents: latents of the portrait, (1, c, s, s)
+        head_speed: speed of the head in each frame of audio features, float32 (f + 2m,), degrees per frame
+        face_region: mask of where the face may be, float32 (1, 1, R, R)
+    """
+
+    reference_latents: Tensor
+    head_speed: np.ndarray
+    face_region: np.ndarray
+
+
+@dataclass(frozen=True)
+class Step:
+    """A denoising step.
+
+    Attributes:
+        graph: name of the graph that runs it
+        inputs: its time embedding, guidance scale and DDIM coefficients; the same for every clip
+    """
+
+    graph: str
+    inputs: Mapping[str, Tensor]
+
 
 @dataclass(frozen=True)
 class DenoisedClip:
     """A clip before it is decoded.
 
     Attributes:
-        latents: (f, c, s, s), also of frames that are not kept.
-        motion_latents: that the next clip goes on from, (n, c, s, s).
-        started: when its denoising did, on `time.perf_counter`'s clock.
+        clip: place of the clip in the video
+        latents: latents of all f frames, (f, c, s, s), also of those that the video does not keep
+        motion_latents: latents of the last n frames, (n, c, s, s), from which the next clip goes on
+        started: time at which its denoising started, seconds on the clock of `time.perf_counter`
     """
 
     clip: Clip
@@ -37,33 +72,96 @@ class DenoisedClip:
     started: float
 
 
-class Cascade:
-    """The engines of a bundle. It keeps no state between videos: use one for as many as you like.
+def condition_video(
+    engine: EngineByName, config: RuntimeConfig, portrait: np.ndarray, face_box: Box, speed: float
+) -> VideoConditions:
+    """Encodes the portrait (section 3.1) and fills in what the user chose for the whole video.
 
     Args:
-        config: what the runtime must know of the model.
-        noise_schedule: that the steps are taken from.
-        engine: gives a graph's engine, by its name.
+        engine: function that gives a graph's engine by the graph's name
+        config: facts of the model
+        portrait: portrait, RGB uint8 (R, R, 3)
+        face_box: face in the portrait, pixels
+        speed: speed of the head, degrees per frame
+    """
+    return VideoConditions(
+        reference_latents=engine("vae_encoder").run({"image": portrait[None]})["latents"],  # (1, c, s, s)
+        head_speed=np.full(config.feature_frames, speed, np.float32),  # (f + 2m,)
+        face_region=face_region(face_box, config.resolution, config.face_region_margin),  # (1, 1, R, R)
+    )
+
+
+def condition_clip(
+    engine: EngineByName, video: VideoConditions, waveform: np.ndarray, motion_latents: np.ndarray
+) -> dict[str, Tensor]:
+    """Everything that the steps of a clip are conditioned on: it does not change between them.
+
+    Args:
+        engine: function that gives a graph's engine by the graph's name
+        video: conditions of the video
+        waveform: voice around the clip, float32 (window_samples,)
+        motion_latents: latents of the last n frames before the clip, (n, c, s, s)
+
+    Returns:
+        keys and values of the attention layers and the face's latents, by the names that the backbone graphs use
+    """
+    features = engine("audio_encoder").run({"waveform": waveform[None]})  # (f + 2m, d)
+    conditioning = {**features, "head_speed": video.head_speed, "face_region": video.face_region}
+    reference = {"reference_latents": video.reference_latents, "motion_latents": motion_latents}
+    return {**engine("conditioning").run(conditioning), **engine("reference_net").run(reference)}
+
+
+def denoise_clip(
+    engine: EngineByName, steps: Sequence[Step], conditions: Mapping[str, Tensor], noise: np.ndarray
+) -> Tensor:
+    """Denoises a clip. A full step leaves its deep features for the cached steps after it.
+
+    Args:
+        engine: function that gives a graph's engine by the graph's name
+        steps: steps in their order
+        conditions: conditions of the clip
+        noise: noise that the clip starts from, float32 (f, c, s, s)
+
+    Returns:
+        latents of the clip, (f, c, s, s)
+    """
+    latents: Tensor = noise
+    deep_features: dict[str, Tensor] = {}
+    for step in steps:
+        outputs = engine(step.graph).run({**conditions, **step.inputs, **deep_features, "latents": latents})
+        latents = outputs.pop("next_latents")  # (f, c, s, s)
+        deep_features = outputs or deep_features
+    return latents
+
+
+class Cascade:
+    """The engines of a bundle. It keeps no state between videos: one cascade makes any number of them.
+
+    Args:
+        config: facts of the model
+        noise_schedule: noise schedule that the steps are taken from
+        engine: function that gives a graph's engine by the graph's name
     """
 
-    def __init__(self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: Callable[[str], Engine]) -> None:
+    def __init__(self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName) -> None:
         self.config, self.noise_schedule, self.engine = config, noise_schedule, engine
 
     @classmethod
     def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
-        """Loads a verified bundle; a backbone loads when the first video needs it.
+        """Loads the engines of a bundle; a backbone loads when the first video needs it.
 
         Args:
-            backend: a key of `emo_rt.engines.registry.BACKENDS`.
-            threads: CPU threads, or None for one per core.
+            bundle: verified bundle
+            backend: name of the backend, a key of `emo_rt.engines.registry.BACKENDS`
+            threads: number of CPU threads; None for one per core
 
         Raises:
             BundleError: if a graph does not load.
-            InputError: if there is no such backend, or it is not installed.
+            InputError: if there is no such backend or it is not installed.
         """
         engine = functools.cache(lambda name: load_engine(bundle, name, backend, threads))
         for name in GRAPH_NAMES:
-            if "backbone" not in name:
+            if name not in STEP_GRAPHS:
                 engine(name)
         return cls(bundle.config, bundle.noise_schedule, engine)
 
@@ -81,12 +179,13 @@ class Cascade:
         speed: float | None = None,
         max_frames: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields the video clip by clip: RGB uint8 (k, R, R, 3), k = f but for the last clip.
+        """Generates a video clip by clip.
 
-        Args:
-            steps, guidance_scale, guided_steps, cache_interval: see `Sampling`; None for the bundle's own.
+        `steps`, `guidance_scale`, `guided_steps` and `cache_interval` are those of `Sampling`; None takes the bundle's
+        default. The other arguments, and the errors, are those of `denoise`.
 
-        For the others, and what is raised, see `denoise`.
+        Yields:
+            the frames of each clip, RGB uint8 (k, R, R, 3); k = f for all but the last clip
         """
         sampling = Sampling.of(self.config, steps, guidance_scale, guided_steps, cache_interval)
         for clip in self.denoise(portrait, face_box, voice, sampling, seed=seed, speed=speed, max_frames=max_frames):
@@ -104,22 +203,22 @@ class Cascade:
         max_frames: int | None = None,
         after: tuple[int, np.ndarray] | None = None,
     ) -> Iterator[DenoisedClip]:
-        """Yields the video's latents clip by clip, each as soon as the voice it hears is there, at constant memory.
+        """Generates the latents of a video clip by clip, each as soon as its voice is there, at constant memory.
 
-        A clip depends on the voice near it and on the clips before it, never on how many follow.
+        A clip depends on the voice around it and on the clips before it, never on the clips that follow.
 
         Args:
-            portrait: RGB uint8 (R, R, 3).
-            face_box: the face in the portrait's pixels.
-            voice: mono float32 chunks (samples,) of any length at the bundle's sample rate.
-            sampling: how clips are denoised, or what says it before each one.
-            seed: 0 .. 2**64 - 1.
-            speed: of the head, degrees per frame; None for the bundle's own.
-            max_frames: stop after that many.
-            after: the number of clips that are there already, and the last one's `motion_latents`, to go on from.
+            portrait: portrait, RGB uint8 (R, R, 3)
+            face_box: face in the portrait, pixels
+            voice: mono chunks of any length at the bundle's sample rate, float32 (samples,)
+            sampling: how clips are denoised, or a function that is asked for it before each clip
+            seed: seed of the noise, 0 to 2**64 - 1
+            speed: speed of the head, degrees per frame; None for the bundle's default
+            max_frames: number of frames after which the video ends; None for the length of the voice
+            after: number of clips that exist already and the last one's `motion_latents`; None to begin anew
 
         Raises:
-            InputError: for a value out of its range, or from reading the voice.
+            InputError: if a value is out of its range or the voice cannot be read.
         """
         config = self.config
         speed = config.speed if speed is None else speed
@@ -127,69 +226,62 @@ class Cascade:
             raise InputError(f"speed is {speed}: choose a number from 0 up")
         if max_frames is not None and max_frames < 1:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
-        latents_shape = (config.clip_frames, config.latent_channels, config.latent_size, config.latent_size)
-        first_clip, motion_latents = after or (0, np.zeros((config.motion_frames, *latents_shape[1:]), np.float32))
-        reference_latents = self.engine("vae_encoder").run({"image": portrait[None]})["latents"]
-        once: dict[str, Tensor] = {
-            "head_speed": np.full(config.feature_frames, speed, np.float32),
-            "face_region": face_region(face_box, config.resolution, config.face_region_margin),
-        }
-        schedule = functools.cache(self._schedule)
+        no_motion = np.zeros((config.motion_frames, *config.latents_shape[1:]), np.float32)  # (n, c, s, s)
+        first_clip, motion_latents = after or (0, no_motion)
+        video = condition_video(self.engine, config, portrait, face_box, speed)
+        schedule = functools.cache(self.schedule)
         for piece in clip_audio(voice, config, first_clip):
             started = time.perf_counter()
-            clip = piece.clip
-            if max_frames is not None:
-                clip = replace(clip, frames=min(clip.frames, max_frames - clip.first_frame))
+            clip = piece.clip if max_frames is None else _trimmed(piece.clip, max_frames)
             if clip.frames < 1:
                 return
-            features = self.engine("audio_encoder").run({"waveform": piece.waveform[None]})
-            conditions = {
-                **self.engine("conditioning").run({**once, **features}),
-                **self.engine("reference_net").run(
-                    {"reference_latents": reference_latents, "motion_latents": motion_latents}
-                ),
+            conditions = condition_clip(self.engine, video, piece.waveform, motion_latents)
+            noise = clip_noise(seed, clip.index, config.latents_shape)
+            steps = schedule(sampling() if callable(sampling) else sampling)
+            latents = denoise_clip(self.engine, steps, conditions, noise)
+            motion_latents = to_numpy(latents)[-config.motion_frames :]
+            yield DenoisedClip(clip, latents, motion_latents, started)
+
+    def schedule(self, sampling: Sampling) -> list[Step]:
+        """The steps of a clip, with their time embeddings computed.
+
+        Raises:
+            InputError: if the noise schedule has fewer timesteps than there are steps.
+        """
+        steps = []
+        coefficients = ddim_coefficients(self.noise_schedule, sampling.steps)
+        for graph, (timestep, of_latents, of_prediction) in zip(sampling.graphs, coefficients, strict=True):
+            scalars = {
+                "guidance_scale": _scalar(sampling.guidance_scale),
+                "latents_coefficient": _scalar(of_latents),
+                "prediction_coefficient": _scalar(of_prediction),
             }
-            state: dict[str, Tensor] = {"latents": clip_noise(seed, clip.index, latents_shape)}
-            for graph, step in schedule(sampling() if callable(sampling) else sampling):
-                state |= self.engine(graph).run({**conditions, **step, **state})
-                state["latents"] = state["next_latents"]
-            motion_latents = to_numpy(state["latents"])[-config.motion_frames :]
-            yield DenoisedClip(clip, state["latents"], motion_latents, started)
+            embedding = self.engine("time_embedding").run({"timestep": _scalar(timestep)})
+            steps.append(Step(graph, {**embedding, **scalars}))
+        return steps
 
     def prepare(self, sampling: Sampling) -> None:
-        """Loads now what the first clip would wait for."""
-        for graph, _ in self._schedule(sampling):
-            self.engine(graph)
+        """Loads the engines that the first clip would wait for."""
+        for step in self.schedule(sampling):
+            self.engine(step.graph)
 
     def warm_up(self, sampling: Sampling) -> None:
-        """Makes a clip of nothing: engines are slow at first, and whoever listens live notices."""
+        """Generates a clip of silence: the first run of an engine is slow, and a live listener would notice."""
         side = self.config.resolution
         silence = np.zeros(self.config.samples_per_frame, np.float32)
         for clip in self.denoise(np.zeros((side, side, 3), np.uint8), Box(0, 0, side, side), [silence], sampling):
             self.decode(clip)
 
     def decode(self, clip: DenoisedClip) -> np.ndarray:
-        """A clip's frames: RGB uint8 (k, R, R, 3)."""
+        """The frames of a clip that the video keeps, RGB uint8 (k, R, R, 3)."""
         return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]
 
-    def _schedule(self, sampling: Sampling) -> list[tuple[str, dict[str, Tensor]]]:
-        """The graph of each step, and what it takes beside the latents and the conditions."""
-        coefficients = ddim_coefficients(self.noise_schedule, sampling.steps)
-        return [
-            (
-                graph,
-                {
-                    **self.engine("time_embedding").run({"timestep": _scalar(timestep)}),
-                    "guidance_scale": _scalar(sampling.guidance_scale),
-                    "latents_coefficient": _scalar(latents_coefficient),
-                    "prediction_coefficient": _scalar(prediction_coefficient),
-                },
-            )
-            for graph, (timestep, latents_coefficient, prediction_coefficient) in zip(
-                sampling.graphs, coefficients, strict=True
-            )
-        ]
+
+def _trimmed(clip: Clip, max_frames: int) -> Clip:
+    """The clip without its frames from number `max_frames` of the video on."""
+    return replace(clip, frames=min(clip.frames, max_frames - clip.first_frame))
 
 
 def _scalar(value: float) -> np.ndarray:
+    """A number as graphs take it, float32 (1,)."""
     return np.array([value], np.float32)

@@ -1,4 +1,4 @@
-"""The clips that a video is made of, and the noise that each starts from."""
+"""The clips that a video consists of, and the noise that each starts from."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ MAX_SEED = 2**64 - 1
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: every clip is generated at full length, and its first `frames` frames are kept."""
+    """A clip of the video. Every clip is generated at full length; the video keeps its first frames.
+
+    Attributes:
+        index: number of the clip, from 0
+        first_frame: number of its first frame in the video, from 0
+        frames: number of frames that the video keeps; fewer than f for the last clip only
+    """
 
     index: int
     first_frame: int
     frames: int
 
 
-def clips_of(frame_count: int, clip_frames: int) -> list[Clip]:
-    """The clips of a video of `frame_count` frames; only the last may keep fewer than `clip_frames`."""
-    return [
-        Clip(index, first, min(clip_frames, frame_count - first))
-        for index, first in enumerate(range(0, frame_count, clip_frames))
-    ]
-
-
 def clip_noise(seed: int, clip_index: int, shape: Sequence[int]) -> np.ndarray:
-    """Standard normal float32 noise of one clip, shape `(f, c, s, s)`.
+    """The noise that a clip starts from.
 
-    Philox keyed by (seed, clip index): the same everywhere, whichever clips came before.
+    It comes from Philox keyed by (seed, clip index): the same on every backend, whichever clips came before.
+
+    Args:
+        seed: seed of the video, 0 to 2**64 - 1
+        clip_index: number of the clip, from 0
+        shape: shape of the clip's latents, (f, c, s, s)
+
+    Returns:
+        standard normal noise, float32 of that shape
 
     Raises:
-        InputError: if the seed is outside of 0 .. 2**64 - 1.
+        InputError: if the seed is out of its range.
     """
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed is {seed}: choose 0 to {MAX_SEED}")

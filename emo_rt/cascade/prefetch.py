@@ -1,4 +1,4 @@
-"""Work that runs while its last results are being used."""
+"""Prefetch: the next clips are generated in threads while the caller uses the last ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
-    """Gives the items of an iterator, in order, made in a thread of their own before they are asked for.
+    """Runs an iterator in a thread of its own, ahead of the caller, and yields its items in order.
 
-    The thread begins when the first item is asked for. It waits while `size` items are ready and one more is made, so
-    that memory stays bounded. An exception of the iterator is raised where its next item would have come; when this
-    generator is closed, the iterator is closed in its thread, after the item that it is at.
+    The thread starts when the first item is asked for. It pauses while `size` items are ready and one more waits for
+    its place, so memory stays bounded. An exception of the iterator is raised here in the place of its next item. When
+    this generator is closed, the thread finishes the item that it is at and closes the iterator.
+
+    Args:
+        items: iterator to run
+        size: number of items that are ready at most
     """
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(size)
     stopped = threading.Event()
@@ -39,12 +43,12 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
             while not stopped.is_set() and put(next(items)):
                 pass
         except BaseException as error:
-            put(None, error)  # StopIteration, too: the end
+            put(None, error)  # also StopIteration, which is the end
         finally:
             if stopped.is_set() and hasattr(items, "close"):
                 items.close()
 
-    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
@@ -60,10 +64,17 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
 
 
 def decoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, np.ndarray]]:
-    """Each clip with its frames, RGB uint8 (k, R, R, 3), the same as without overlap.
+    """Decodes clips while the next ones are denoised; the frames are the same as without prefetch.
 
-    The clips, and with them the reading of the voice, come from a thread of their own, their frames from a second one,
-    and the caller uses them in its own. A few clips are in memory at most.
+    One thread reads the voice and denoises, a second one decodes, and the caller uses the frames in its own. A few
+    clips are in memory at most.
+
+    Args:
+        cascade: cascade that decodes
+        clips: denoised clips of that cascade
+
+    Yields:
+        each clip with its frames, RGB uint8 (k, R, R, 3)
     """
 
     def decoded() -> Iterator[tuple[DenoisedClip, np.ndarray]]:

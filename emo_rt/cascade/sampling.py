@@ -1,4 +1,4 @@
-"""How a clip is denoised."""
+"""How a clip is denoised: steps, guidance and cached steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from emo_rt.errors import InputError
 class Sampling:
     """How a clip is denoised.
 
+    A guided step uses classifier-free guidance. The first steps decide where the mouth is, so guidance may stop after
+    them (Kynkäänniemi et al. 2024 find the same for classes). A full step runs the whole Backbone; a cached step runs
+    its outer level on the deep features of the last full step (Ma et al. 2023, DeepCache).
+
     Attributes:
-        steps: of DDIM.
-        guidance_scale: of classifier-free guidance.
-        guided_steps: the first so many are guided, the others see the voice alone. The first ones decide where the
-            mouth is (Kynkäänniemi et al. 2024 find the same of classes).
-        cache_interval: one step in so many runs the whole Backbone, the others reuse its deep features (Ma et al. 2023,
-            DeepCache).
+        steps: number of DDIM steps
+        guidance_scale: scale of classifier-free guidance
+        guided_steps: number of guided steps; the first ones are guided, the others see the voice alone
+        cache_interval: steps from one full step to the next; 1 makes all of them full
 
     Raises:
-        InputError: for a value out of its range. That the noise schedule has so many steps is checked where it is used.
+        InputError: if a value is out of its range; the noise schedule's limit on `steps` is checked where it is used.
     """
 
     steps: int
@@ -40,15 +42,19 @@ class Sampling:
 
     def __str__(self) -> str:
         guided = {0: "none guided", self.steps: "all guided"}.get(self.guided_steps, f"{self.guided_steps} guided")
-        cached = f", 1 in {self.cache_interval} whole" if self.cache_interval > 1 else ""
+        cached = f", 1 in {self.cache_interval} full" if self.cache_interval > 1 else ""
         return f"{self.steps} step{'s' if self.steps > 1 else ''}, {guided}{cached}"
 
     @property
     def graphs(self) -> list[str]:
-        """The graph of each step. The first one with or without guidance is whole, too."""
-        names = ["guided_backbone" if step < self.guided_steps else "backbone" for step in range(self.steps)]
-        whole = [step % self.cache_interval == 0 or step == self.guided_steps for step in range(self.steps)]
-        return [name if full else f"cached_{name}" for name, full in zip(names, whole, strict=True)]
+        """The name of the graph of each step."""
+        graphs = []
+        for step in range(self.steps):
+            name = "guided_backbone" if step < self.guided_steps else "backbone"
+            # The first step without guidance is full: the deep features of guided steps do not fit it.
+            full = step % self.cache_interval == 0 or step == self.guided_steps
+            graphs.append(name if full else f"cached_{name}")
+        return graphs
 
     @classmethod
     def of(
@@ -59,7 +65,10 @@ class Sampling:
         guided_steps: int | None = None,
         cache_interval: int | None = None,
     ) -> Sampling:
-        """The bundle's own, but for what is given; all steps are guided, or none where the guidance scale is 1."""
+        """The bundle's default sampling, with the values that are given in place of its own.
+
+        Without `guided_steps` all steps are guided, or none where the guidance scale is 1.
+        """
         steps = config.steps if steps is None else steps
         scale = config.guidance_scale if guidance_scale is None else guidance_scale
         guided = 0 if scale == 1 else steps if guided_steps is None else guided_steps

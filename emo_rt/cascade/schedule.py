@@ -1,6 +1,7 @@
-"""DDIM (Song et al. 2021, eta = 0) as the linear combination of latents and prediction that the backbone graph applies.
+"""DDIM (Song et al. 2021, eta = 0): the timesteps of a run, and the coefficients that the backbone graphs apply.
 
-The arithmetic equals diffusers' `DDIMScheduler(clip_sample=False, set_alpha_to_one=True)`, in float64.
+A step is a linear combination of latents and prediction. The arithmetic equals diffusers'
+`DDIMScheduler(clip_sample=False, set_alpha_to_one=True)`, in float64.
 """
 
 from __future__ import annotations
@@ -14,34 +15,43 @@ from emo_rt.errors import BundleError, InputError
 
 
 def ddim_timesteps(schedule: NoiseSchedule, steps: int) -> list[int]:
-    """Training timesteps of a run of `steps` steps, from noise to picture.
+    """The training timesteps of a run, from noise to picture.
+
+    Args:
+        schedule: noise schedule of the bundle
+        steps: number of DDIM steps
 
     Raises:
-        InputError: if the schedule has no such number of steps.
+        InputError: if the schedule has fewer timesteps, or `steps` is below 1.
     """
     count = len(schedule.alphas_cumprod)
     if not 1 <= steps <= count - schedule.steps_offset:
         raise InputError(f"steps is {steps}: choose 1 to {count - schedule.steps_offset}")
     if schedule.timestep_spacing == "leading":
         return [step * (count // steps) + schedule.steps_offset for step in reversed(range(steps))]
-    # NumPy's arange and its rounding, as in diffusers; it may run one entry over the end by rounding.
+    # As in diffusers. NumPy's arange may round its way to one entry too many.
     spaced = np.round(np.arange(count, 0, -count / steps))[:steps]
     return [int(timestep) - 1 for timestep in spaced]
 
 
 def ddim_coefficients(schedule: NoiseSchedule, steps: int) -> list[tuple[int, float, float]]:
-    """(timestep, latents_coefficient, prediction_coefficient) for every step.
+    """The coefficients of `next_latents = latents_coefficient * latents + prediction_coefficient * prediction`.
 
-    `next_latents = latents_coefficient * latents + prediction_coefficient * prediction`.
+    Args:
+        schedule: noise schedule of the bundle
+        steps: number of DDIM steps
+
+    Returns:
+        (timestep, latents_coefficient, prediction_coefficient) of every step
 
     Raises:
-        InputError: if the schedule has no such number of steps.
-        BundleError: if it divides by zero: epsilon prediction at zero terminal SNR, sample prediction without noise.
+        InputError: if the schedule has fewer timesteps, or `steps` is below 1.
+        BundleError: if a step divides by zero: epsilon prediction at zero terminal SNR, sample prediction at no noise.
     """
     count = len(schedule.alphas_cumprod)
     result = []
     for timestep in ddim_timesteps(schedule, steps):
-        previous = timestep - count // steps  # diffusers', also where the spacing is not exactly this
+        previous = timestep - count // steps  # as in diffusers, even where the spacing differs
         alpha = schedule.alphas_cumprod[timestep]
         alpha_previous = schedule.alphas_cumprod[previous] if previous >= 0 else 1.0
         signal, noise = math.sqrt(alpha), math.sqrt(1.0 - alpha)

@@ -1,25 +1,28 @@
-"""An engine runs a graph. Every backend's looks the same, and the cascade never asks which one it got.
+"""The engine: a loaded graph that can be run. Every backend's engine has this interface, so any of them serves.
 
-A tensor is a NumPy array or whatever the backend leaves on its device; what one engine returns, the next one takes
-without a way through the host.
+A tensor is a NumPy array, or what the backend leaves on its device. The outputs of one engine are inputs of the next
+without a copy through the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from emo_rt.bundle import TensorSpec
-from emo_rt.errors import InputError
+from emo_rt.bundle import HINT, GraphSpec, TensorSpec
+from emo_rt.errors import BundleError, InputError
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 class DeviceTensor(Protocol):
-    """What a backend keeps on its device."""
+    """A tensor in the memory of a backend's device."""
 
     def numpy(self) -> np.ndarray:
-        """Its values on the host."""
+        """A copy of the values on the host."""
         ...
 
 
@@ -27,15 +30,25 @@ Tensor: TypeAlias = np.ndarray | DeviceTensor
 
 
 class Engine(Protocol):
-    """One loaded graph."""
+    """A loaded graph.
+
+    Attributes:
+        name: name of the graph, for messages
+    """
 
     name: str
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Runs the graph. Takes what it needs from `inputs`, converts dtypes, and returns every output by name.
+        """Runs the graph.
+
+        Args:
+            inputs: tensors by name; each is converted to the dtype that the graph declares, further ones are ignored
+
+        Returns:
+            every output of the graph by name
 
         Raises:
-            InputError: for a missing tensor or one of another shape.
+            InputError: if an input is missing or has another shape than the graph declares.
         """
         ...
 
@@ -45,23 +58,36 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
 
 
-def find(engine: Engine, spec: TensorSpec, inputs: Mapping[str, Any]) -> Any:
-    """One input of an engine out of those that were given.
-
-    Raises:
-        InputError: if it is not there.
-    """
+def find_input(engine: Engine, spec: TensorSpec, inputs: Mapping[str, Any]) -> Any:
+    """The tensor among `inputs` that an engine takes as `spec`; raises InputError if it is missing."""
     if spec.name not in inputs:
         raise InputError(f"{engine.name}: the input {spec.name} is missing")
     return inputs[spec.name]
 
 
 def check_shape(engine: Engine, spec: TensorSpec, shape: tuple[int, ...]) -> None:
-    """Raises InputError if an input has another shape than the graph says."""
+    """Raises InputError if an input has another shape than the graph declares."""
     if tuple(shape) != spec.shape:
         raise InputError(f"{engine.name}: the input {spec.name} has the shape {tuple(shape)}, expected {spec.shape}")
 
 
+def check_declared(path: Path, graph: GraphSpec, inputs: Shapes, outputs: Shapes) -> None:
+    """Checks that an ONNX file has the tensors that the manifest declares.
+
+    Args:
+        path: path of the ONNX file, for the message
+        graph: the manifest's record of the graph
+        inputs: shapes of the file's inputs by name
+        outputs: shapes of the file's outputs by name
+
+    Raises:
+        BundleError: if a name or a shape differs.
+    """
+    for kind, specs, found in (("input", graph.inputs, inputs), ("output", graph.outputs, outputs)):
+        if {spec.name: spec.shape for spec in specs} != found:
+            raise BundleError(f"bundle {path.parent}: {path.name} has other {kind}s than the manifest says; {HINT}")
+
+
 def first_line(error: Exception) -> str:
-    """What a library's exception says, short."""
+    """The first line of an exception's message; those of libraries go on for pages."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""ONNX Runtime: a bundle's graphs as they are, on the CPU or on CUDA."""
+"""ONNX Runtime: runs a bundle's graphs as they are, on the CPU or on CUDA."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from emo_rt.bundle import CURE, GraphSpec, TensorSpec
-from emo_rt.engines.engine import Tensor, check_shape, find, first_line, to_numpy
+from emo_rt.bundle import HINT, GraphSpec, TensorSpec
+from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
 from emo_rt.errors import BundleError
 
 
 class OnnxRuntimeEngine:
-    """ONNX Runtime on the CPU, or on CUDA where the installed package has it.
+    """A graph in ONNX Runtime, on CUDA where the installed package has it, else on the CPU.
 
     Args:
-        name: of the graph, for messages.
-        path: its ONNX file.
-        graph: what the manifest says of it; the file must agree.
-        threads: CPU threads, or None for one per core.
+        name: name of the graph, for messages
+        path: path of its ONNX file
+        graph: the manifest's record of the graph; the file must agree with it
+        threads: number of CPU threads; None for one per core
 
     Raises:
-        BundleError: if the file cannot be loaded or is not what the manifest says.
+        BundleError: if the file cannot be loaded or has other tensors than the manifest says.
     """
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
@@ -37,27 +37,23 @@ class OnnxRuntimeEngine:
         cuda = "CUDAExecutionProvider" in ort.get_available_providers()
         providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
         try:
-            # This fusion hides products of 8 bits from the one that computes them as such; nothing gains by it.
+            # MatMulAddFusion hides 8-bit products from the fusion that computes them in 8 bits, and speeds nothing up.
             self._session = ort.InferenceSession(
                 str(path), options, providers=providers, disabled_optimizers=["MatMulAddFusion"]
             )
         except Exception as error:  # the binding has no common base for its errors
             raise BundleError(
-                f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {CURE}"
+                f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {HINT}"
             ) from error
         self._device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-        for kind, specs, nodes in (
-            ("input", graph.inputs, self._session.get_inputs()),
-            ("output", graph.outputs, self._session.get_outputs()),
-        ):
-            if {spec.name: spec.shape for spec in specs} != {node.name: tuple(node.shape) for node in nodes}:
-                raise BundleError(f"bundle {path.parent}: {path.name} has other {kind}s than the manifest says; {CURE}")
+        nodes = (self._session.get_inputs(), self._session.get_outputs())
+        check_declared(path, graph, *({node.name: tuple(node.shape) for node in part} for part in nodes))
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`; the results are OrtValues on the device."""
+        """See `Engine.run`; the outputs are OrtValues on the device."""
         binding = self._session.io_binding()
         for spec in self.inputs:
-            binding.bind_ortvalue_input(spec.name, self._on_device(spec, find(self, spec, inputs)))
+            binding.bind_ortvalue_input(spec.name, self._on_device(spec, find_input(self, spec, inputs)))
         for spec in self.outputs:
             binding.bind_output(spec.name, self._device)
         self._session.run_with_iobinding(binding)

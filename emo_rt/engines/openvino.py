@@ -1,4 +1,4 @@
-"""OpenVINO: a bundle's graphs compiled for this machine's CPU."""
+"""OpenVINO: compiles a bundle's graphs for this machine's CPU and runs them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from emo_rt.bundle import CURE, GraphSpec
-from emo_rt.engines.engine import Tensor, check_shape, find, first_line, to_numpy
+from emo_rt.bundle import HINT, GraphSpec
+from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
 from emo_rt.errors import BundleError, InputError
 
-#: OpenVINO 2026.4 gives the thread that calls it a signal stack and frees that later: a Ctrl-C would then crash.
-#: Only the main thread takes signals, so that any other may call it.
+#: The thread that calls OpenVINO. OpenVINO 2026.4 gives its caller a signal stack and frees that stack later. The main
+#: thread alone takes signals: if it were the caller, a Ctrl-C would crash.
 _CALLER = ThreadPoolExecutor(1, "openvino")
 
 
@@ -25,19 +25,19 @@ def check_bfloat16() -> None:
 
 
 class OpenVinoEngine:
-    """A graph compiled by OpenVINO, in the precision that the graph says.
+    """A graph compiled by OpenVINO, in the precision that the graph declares.
 
     Args:
-        name: of the graph, for messages.
-        path: its ONNX file.
-        graph: what the manifest says of it; the file must agree.
-        threads: CPU threads, or None for one per core.
+        name: name of the graph, for messages
+        path: path of its ONNX file
+        graph: the manifest's record of the graph; the file must agree with it
+        threads: number of CPU threads; None for one per core
 
     Raises:
-        BundleError: if the file cannot be loaded or is not what the manifest says.
+        BundleError: if the file cannot be loaded or has other tensors than the manifest says.
     """
 
-    #: What float32 is computed in. By itself OpenVINO takes bfloat16 where the processor can.
+    #: The type that float32 tensors are computed in. OpenVINO's own default is bfloat16 where the processor has it.
     PRECISION = "f32"
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
@@ -49,21 +49,17 @@ class OpenVinoEngine:
             self._compiled = _CALLER.submit(_compile, path, settings).result()
         except RuntimeError as error:
             raise BundleError(
-                f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {CURE}"
+                f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {HINT}"
             ) from error
-        for kind, specs, ports in (
-            ("input", graph.inputs, self._compiled.inputs),
-            ("output", graph.outputs, self._compiled.outputs),
-        ):
-            if {spec.name: spec.shape for spec in specs} != {port.any_name: tuple(port.shape) for port in ports}:
-                raise BundleError(f"bundle {path.parent}: {path.name} has other {kind}s than the manifest says; {CURE}")
+        ports = (self._compiled.inputs, self._compiled.outputs)
+        check_declared(path, graph, *({port.any_name: tuple(port.shape) for port in part} for part in ports))
         self._request = _CALLER.submit(self._compiled.create_infer_request).result()
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`."""
+        """See `Engine.run`; the outputs are NumPy arrays."""
         arrays = {}
         for spec in self.inputs:
-            array = to_numpy(find(self, spec, inputs))
+            array = to_numpy(find_input(self, spec, inputs))
             check_shape(self, spec, array.shape)
             arrays[spec.name] = np.ascontiguousarray(array, dtype=spec.dtype)
         return _CALLER.submit(self._infer, arrays).result()
@@ -74,7 +70,7 @@ class OpenVinoEngine:
 
 
 class OpenVinoBf16Engine(OpenVinoEngine):
-    """The same, where all that is float32 in the graph is computed in bfloat16."""
+    """A graph compiled by OpenVINO whose float32 tensors are computed in bfloat16."""
 
     PRECISION = "bf16"
 

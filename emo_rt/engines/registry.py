@@ -1,4 +1,4 @@
-"""The backends by name. Only the one that is asked for is imported: the others need not be installed."""
+"""The backends by name. A backend's package is imported when the backend is asked for: the others may be missing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from emo_rt.errors import InputError
 
 
 class Backend(NamedTuple):
-    """Where an engine is, what it needs, and how one gets that."""
+    """A library that runs graphs.
+
+    Attributes:
+        module: module of the engine's class
+        engine: name of the engine's class
+        packages: top-level packages that the module imports
+        hint: command that installs them
+    """
 
     module: str
     engine: str
     packages: tuple[str, ...]
-    cure: str
+    hint: str
 
 
 BACKENDS = {
@@ -39,15 +46,15 @@ BACKENDS = {
 
 
 def check_backend(backend: str) -> None:
-    """Raises InputError if there is no such backend, or what it needs is not installed."""
+    """Raises InputError if there is no such backend or its packages are not installed."""
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown; choose {', '.join(BACKENDS)}")
     if any(importlib.util.find_spec(package) is None for package in BACKENDS[backend].packages):
-        raise InputError(f"backend {backend} is not installed: {BACKENDS[backend].cure}")
+        raise InputError(f"backend {backend} is not installed: {BACKENDS[backend].hint}")
 
 
 def check_runs_here(backend: str) -> None:
-    """Raises InputError if a backend is not installed, or this machine lacks what it runs on."""
+    """Raises InputError if a backend is not installed or this machine lacks the hardware that it needs."""
     check_backend(backend)
     if backend == "tensorrt":
         importlib.import_module(BACKENDS[backend].module).gpu()
@@ -55,8 +62,8 @@ def check_runs_here(backend: str) -> None:
         importlib.import_module(BACKENDS[backend].module).check_bfloat16()
 
 
-def runs_here() -> list[str]:
-    """The backends that are installed and find on this machine what they run on."""
+def available_backends() -> list[str]:
+    """The backends that are installed and find the hardware that they need on this machine."""
     found = []
     for backend in BACKENDS:
         with contextlib.suppress(InputError):
@@ -66,10 +73,13 @@ def runs_here() -> list[str]:
 
 
 def engine_class(backend: str) -> Callable[[str, Path, GraphSpec, int | None], Engine]:
-    """What makes a backend's engine of a graph's name, its ONNX file, its part of the manifest, and CPU threads.
+    """The class of a backend's engines.
+
+    Returns:
+        a class to call with a graph's name, its ONNX file, the manifest's record of it and the number of CPU threads
 
     Raises:
-        InputError: if there is no such backend, or it is not installed.
+        InputError: if there is no such backend or it is not installed.
     """
     check_backend(backend)
     module = importlib.import_module(BACKENDS[backend].module)
@@ -80,8 +90,14 @@ def engine_class(backend: str) -> Callable[[str, Path, GraphSpec, int | None], E
 def load_engine(bundle: Bundle, graph_name: str, backend: str = "onnxruntime", threads: int | None = None) -> Engine:
     """Loads one graph of a bundle.
 
+    Args:
+        bundle: verified bundle
+        graph_name: name of the graph, one of `emo_rt.bundle.GRAPH_NAMES`
+        backend: name of the backend, a key of `BACKENDS`
+        threads: number of CPU threads; None for one per core
+
     Raises:
-        InputError: if there is no such backend, or it is not installed.
+        InputError: if there is no such backend or it is not installed.
         BundleError: if the graph does not load.
     """
     load = engine_class(backend)

@@ -1,4 +1,4 @@
-"""TensorRT: engines on an NVIDIA GPU, whose tensors stay there from one to the next."""
+"""TensorRT: runs engines on an NVIDIA GPU; tensors stay in its memory from one engine to the next."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ import numpy as np
 from cuda.core import Buffer, Device
 
 from emo_rt.bundle import MANIFEST_NAME, GraphSpec, TensorSpec
-from emo_rt.engines.engine import Tensor, check_shape, find, to_numpy
+from emo_rt.engines.engine import Tensor, check_shape, find_input, to_numpy
 from emo_rt.engines.tensorrt_build import cached_engine, import_tensorrt, tensorrt_dtype
 from emo_rt.errors import BundleError, InputError
 
 
 @functools.cache
 def gpu() -> tuple[Any, Any]:
-    """The GPU, and the one stream that all engines' work is in, in the order in which it was asked for.
+    """The GPU, and the one CUDA stream in which the work of all engines is queued.
+
+    Returns:
+        (device, stream) of `cuda.core`
 
     Raises:
         InputError: if there is no GPU.
@@ -33,13 +36,18 @@ def gpu() -> tuple[Any, Any]:
 
 
 class GpuTensor:
-    """A tensor in the GPU's memory."""
+    """A tensor in the GPU's memory.
+
+    Args:
+        buffer: memory of the tensor, a `cuda.core.Buffer`
+        spec: dtype and shape of the tensor
+    """
 
     def __init__(self, buffer: Any, spec: TensorSpec) -> None:
         self.buffer, self.shape, self.dtype = buffer, spec.shape, np.dtype(spec.dtype)
 
     def numpy(self) -> np.ndarray:
-        """Its values on the host, once all work before is done."""
+        """A copy of the values on the host; waits for all work that is queued."""
         array = np.empty(self.shape, self.dtype)
         _, stream = gpu()
         Buffer.from_handle(array.ctypes.data, array.nbytes, owner=array).copy_from(self.buffer, stream=stream)
@@ -48,17 +56,17 @@ class GpuTensor:
 
 
 class TensorRtEngine:
-    """A graph as a TensorRT engine with memory of its own, replayed as one CUDA graph.
+    """A graph as a TensorRT engine. It owns the memory of its inputs and outputs and runs as one CUDA graph.
 
     Args:
-        name: of the graph, for messages.
-        path: its ONNX file; the engine is kept in a folder beside it.
-        graph: what the manifest says of it.
-        threads: means nothing here.
+        name: name of the graph, for messages
+        path: path of its ONNX file; the built engine is kept in the folder `engines` beside it
+        graph: the manifest's record of the graph
+        threads: ignored
 
     Raises:
         InputError: if TensorRT or a GPU is missing.
-        BundleError: if TensorRT does not take the graph, or the engine is not what the manifest says.
+        BundleError: if TensorRT refuses the graph, or the engine has other dtypes than the manifest says.
     """
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
@@ -76,7 +84,7 @@ class TensorRtEngine:
             if found != tensorrt_dtype(tensorrt, spec.dtype):
                 raise BundleError(f"{path}: the engine's {spec.name} is {found.name}, the manifest says {spec.dtype}")
         self._context = self._engine.create_execution_context()
-        # The addresses never change, so that one CUDA graph serves all runs.
+        # The addresses never change: one CUDA graph serves all runs.
         self._memory = {spec.name: self._allocate(spec) for spec in (*self.inputs, *self.outputs)}
         for tensor_name, buffer in self._memory.items():
             self._context.set_tensor_address(tensor_name, int(buffer.handle))
@@ -84,9 +92,9 @@ class TensorRtEngine:
         self._replay: Any = None
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`; the results stay on the GPU. What is the same tensor as last time is not copied again."""
+        """See `Engine.run`; the outputs stay on the GPU. The very tensor that the last run took is not copied again."""
         for spec in self.inputs:
-            tensor = find(self, spec, inputs)
+            tensor = find_input(self, spec, inputs)
             if isinstance(tensor, GpuTensor) and tensor.dtype == spec.dtype:
                 check_shape(self, spec, tensor.shape)
                 if self._given.get(spec.name) is tensor:
@@ -102,7 +110,7 @@ class TensorRtEngine:
         return {spec.name: self._copied(spec) for spec in self.outputs}
 
     def _execute(self) -> None:
-        if self._replay is None:  # the first run prepares what may not be captured
+        if self._replay is None:  # the first run initialises what a CUDA graph cannot capture
             self._enqueue(self._stream)
             builder = self._stream.create_graph_builder().begin_building()
             self._enqueue(builder.stream)
@@ -119,7 +127,7 @@ class TensorRtEngine:
         return gpu()[0].allocate(size, stream=self._stream)
 
     def _copied(self, spec: TensorSpec) -> GpuTensor:
-        """An output of its own: the next run writes where this one did."""
+        """A copy of an output: the next run overwrites the engine's own."""
         buffer = self._allocate(spec)
         buffer.copy_from(self._memory[spec.name], stream=self._stream)
         return GpuTensor(buffer, spec)

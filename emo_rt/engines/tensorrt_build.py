@@ -1,11 +1,10 @@
-"""ONNX graphs to TensorRT engines, which are built once and kept. Building needs no GPU, only an engine's run does."""
+"""Builds TensorRT engines from ONNX graphs and keeps them. Building needs no GPU; running an engine does."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from emo_rt.atomic import atomic_write
 from emo_rt.bundle import GraphSpec
 from emo_rt.errors import BundleError, InputError
 
-#: Beside the graphs.
+#: Folder of the built engines, beside the graphs.
 ENGINES = "engines"
-#: What the layers that do the work compute in, by a bundle's precision. 8 bits stand between Q and DQ.
+#: The type that convolutions and matrix products compute in, by the bundle's precision. An 8-bit product stands between
+#: Q and DQ nodes, and its output is HALF.
 COMPUTE_TYPES = {"fp32": "FLOAT", "bf16": "BF16", "fp16": "HALF", "int8": "HALF", "fp8": "HALF"}
 
 
 def import_tensorrt() -> ModuleType:
-    """TensorRT, or TensorRT-RTX where that is installed.
+    """Imports TensorRT, or TensorRT-RTX where that is installed instead.
 
     Raises:
-        InputError: if neither is.
+        InputError: if neither is installed.
     """
     for name in ("tensorrt", "tensorrt_rtx"):
         try:
@@ -38,14 +39,23 @@ def import_tensorrt() -> ModuleType:
     )
 
 
-def parse(path: Path, tensorrt: ModuleType, builder: Any, logger: Any) -> Any:
-    """The strongly typed network of a graph with static shapes: precision is what the graph says.
+def parse_graph(path: Path, tensorrt: ModuleType, builder: Any, logger: Any) -> Any:
+    """Parses a graph into a strongly typed network: the graph alone decides the precision.
+
+    Args:
+        path: path of the ONNX file, with static shapes
+        tensorrt: module that `import_tensorrt` returns
+        builder: `tensorrt.Builder` that the network belongs to
+        logger: `tensorrt.Logger` of the parser
+
+    Returns:
+        a `tensorrt.INetworkDefinition`
 
     Raises:
-        BundleError: with what TensorRT refuses, and where.
+        BundleError: if TensorRT refuses a node; the message names it.
     """
     flags = tensorrt.NetworkDefinitionCreationFlag
-    # TensorRT 11 knows no other typing, and may drop the flag.
+    # In TensorRT 11 every network is strongly typed, and the flag may be missing.
     typed = 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
     network = builder.create_network(typed)
     parser = tensorrt.OnnxParser(network, logger)
@@ -57,7 +67,7 @@ def parse(path: Path, tensorrt: ModuleType, builder: Any, logger: Any) -> Any:
 
 
 def check_types(network: Any, tensorrt: ModuleType, path: Path, precision: str) -> None:
-    """Raises BundleError if a convolution or product of a network computes in another type than its precision says."""
+    """Raises BundleError if a convolution or matrix product computes in another type than the precision asks for."""
     kinds = (tensorrt.LayerType.CONVOLUTION, tensorrt.LayerType.MATRIX_MULTIPLY)
     wanted = getattr(tensorrt.DataType, COMPUTE_TYPES[precision])
     for index in range(network.num_layers):
@@ -68,20 +78,23 @@ def check_types(network: Any, tensorrt: ModuleType, path: Path, precision: str) 
 
 
 def build_engine(path: Path, tensorrt: ModuleType, precision: str, timing_cache: Path | None = None) -> bytes:
-    """Parse a graph and build its engine.
+    """Parses a graph and builds its engine.
 
     Args:
-        path: of the ONNX file; weights may lie beside it.
-        tensorrt: as ``import_tensorrt`` gives it.
-        precision: the bundle's.
-        timing_cache: file of what was measured in earlier builds, read and written.
+        path: path of the ONNX file; weights may lie beside it
+        tensorrt: module that `import_tensorrt` returns
+        precision: precision of the bundle, a key of `COMPUTE_TYPES`
+        timing_cache: file with the kernel timings of earlier builds, read and written; None to measure all of them
+
+    Returns:
+        the serialized engine
 
     Raises:
-        BundleError: with what TensorRT refuses, and where.
+        BundleError: if TensorRT refuses the graph or cannot build it.
     """
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
     builder = tensorrt.Builder(logger)
-    network = parse(path, tensorrt, builder, logger)
+    network = parse_graph(path, tensorrt, builder, logger)
     check_types(network, tensorrt, path, precision)
     config = builder.create_builder_config()
     cache = None
@@ -93,38 +106,48 @@ def build_engine(path: Path, tensorrt: ModuleType, precision: str, timing_cache:
     if engine is None:
         raise BundleError(f"{path}: TensorRT could not build this graph")
     if timing_cache and cache:
-        write_whole(timing_cache, bytes(config.get_timing_cache().serialize()))
+        with atomic_write(timing_cache) as file:
+            file.write(bytes(config.get_timing_cache().serialize()))
     return bytes(engine)
 
 
 def cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision: str, device: str) -> bytes:
-    """The engine of a graph, from ``engines/`` beside it if it is there and of the same make; else it is built.
+    """The engine of a graph: the one in the folder `engines` beside it if that is up to date, else one built now.
+
+    An engine is up to date if graph, precision, TensorRT version and device are those that it was built for.
 
     Args:
-        path: of the ONNX file.
-        graph: what the manifest says of it: the files' sha256 are the graph's part of the key.
-        device: that will run it, for instance ``sm_90``.
+        path: path of the ONNX file
+        graph: the manifest's record of the graph; the sha256 of its files tell graphs apart
+        tensorrt: module that `import_tensorrt` returns
+        precision: precision of the bundle, a key of `COMPUTE_TYPES`
+        device: compute capability of the GPU that runs the engine, for instance `sm_90`
+
+    Returns:
+        the serialized engine
 
     Raises:
-        BundleError: if it cannot be built.
+        BundleError: if the engine cannot be built.
     """
     directory = path.parent / ENGINES
     target = directory / f"{path.stem}-{device}.engine"
-    make = {
+    build_facts = {
         "graph": dict(sorted(graph.files.items())),
         "precision": precision,
         "builder": f"{tensorrt.__name__} {tensorrt.__version__}",
         "device": device,
     }
-    reason = _out_of_date(target, make)
+    reason = _out_of_date(target, build_facts)
     if reason is None:
         return target.read_bytes()
     print(f"building {target.name}: {reason}; this takes a while", file=sys.stderr)
     directory.mkdir(exist_ok=True)
     engine = build_engine(path, tensorrt, precision, directory / f"{device}.timing")
-    write_whole(target, engine)
-    sidecar = {**make, "sha256": hashlib.sha256(engine).hexdigest()}
-    write_whole(_sidecar(target), (json.dumps(sidecar, indent=1) + "\n").encode())
+    with atomic_write(target) as file:
+        file.write(engine)
+    sidecar = {**build_facts, "sha256": hashlib.sha256(engine).hexdigest()}
+    with atomic_write(_sidecar(target)) as file:
+        file.write((json.dumps(sidecar, indent=1) + "\n").encode())
     return engine
 
 
@@ -132,8 +155,8 @@ def _sidecar(target: Path) -> Path:
     return target.with_suffix(".json")
 
 
-def _out_of_date(target: Path, make: dict[str, Any]) -> str | None:
-    """Why an engine must be built; None if it need not."""
+def _out_of_date(target: Path, build_facts: dict[str, Any]) -> str | None:
+    """The reason why an engine must be built; None if it is up to date."""
     try:
         known = json.loads(_sidecar(target).read_text())
         content = target.read_bytes()
@@ -141,23 +164,13 @@ def _out_of_date(target: Path, make: dict[str, Any]) -> str | None:
         return "there is none yet"
     except (OSError, ValueError) as error:
         return f"it cannot be read ({error})"
-    for key, value in make.items():
+    for key, value in build_facts.items():
         if known.get(key) != value:
             return f"its {key} changed"
     return None if known.get("sha256") == hashlib.sha256(content).hexdigest() else "it is damaged"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even if the machine stops."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def tensorrt_dtype(tensorrt: ModuleType, dtype: str) -> Any:
-    """TensorRT's name of a NumPy dtype."""
+    """The member of `tensorrt.DataType` for a NumPy dtype name."""
     names = {"float32": "FLOAT", "float16": "HALF", "uint8": "UINT8", "int64": "INT64", "int32": "INT32"}
     return getattr(tensorrt.DataType, names[np.dtype(dtype).name])

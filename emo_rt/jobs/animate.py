@@ -1,101 +1,64 @@
-"""One portrait and one voice into one video file, with every stage of it at work at the same time."""
+"""A portrait and a voice into a video, in one call from Python."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
-from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from emo_rt.cascade.cascade import Cascade
-from emo_rt.cascade.prefetch import decoded_clips
-from emo_rt.cascade.sampling import Sampling
-from emo_rt.jobs.job import Job, Progress
-from emo_rt.jobs.request import Request, Source
-from emo_rt.jobs.timing import Timing
-from emo_rt.media.video import STDOUT, VideoWriter, encode_clip, explained
-from emo_rt.planning.rate_control import RateControl
+from emo_rt.bundle import Bundle
+from emo_rt.bundled import DEFAULT_BUNDLE
+from emo_rt.jobs.request import AUTO, GenerationOptions, Request
+from emo_rt.jobs.session import Result, Session
+from emo_rt.media.boxes import Box
 
 
 def animate(
-    request: Request,
-    source: Source,
-    cascade: Cascade,
-    sampling: Sampling | RateControl,
-    metadata: Mapping[str, str],
-    job: Job | None = None,
-) -> Timing:
-    """Makes the video of a request.
+    image: str | Path,
+    audio: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    speed: float | None = None,
+    face_box: Box | None = None,
+    quality: str = "balanced",
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    backend: str = AUTO,
+    threads: int | None = None,
+    bundle: str | Path | Bundle = DEFAULT_BUNDLE,
+    resume: bool | None = None,
+    verbose: bool = False,
+) -> Result:
+    """Makes a video of a portrait that speaks with a voice.
+
+    The first call measures this machine, for about half a minute, to choose a plan. Every call loads the engines: a
+    `Session` loads them once for many videos, and takes all `GenerationOptions`.
+
+    Example:
+        result = emo_rt.animate("me.jpg", "hello.wav", "hello.mp4", seed=3)
+        print(f"{result.frames} frames, {result.seconds} s")
 
     Args:
-        source: of the request.
-        sampling: how clips are denoised.
-        metadata: of the file.
-        job: keeps what is done, for a file that appears whole: then `job.video` is the video, to be finished by the
-            caller. It goes on from the job's progress; what the video is made of was checked before.
+        image: picture file with a face
+        audio: sound file, or a video with sound
+        out: MP4 file to write
+        seed: seed of the noise, 0 .. 2**64 - 1; the same seed and the same plan give the same video
+        speed: speed of the head, degrees per frame; None for the bundle's own
+        face_box: the face in pixels of the picture; None to detect it
+        quality: `best` for the best preset, `balanced` for the best that plays while it is made, or `fast`
+        steps: number of DDIM steps per clip; None for the plan's
+        guidance_scale: scale of classifier-free guidance, 1 for no guidance; None for the bundle's own
+        backend: key of `emo_rt.engines.registry.BACKENDS`; AUTO for the fastest that runs here
+        threads: number of CPU threads; None for one per core
+        bundle: directory of a bundle, or a loaded one; without it the bundle that emo-rt carries
+        resume: whether to go on from an earlier run that was stopped, and to keep the finished clips if this one is;
+            None to go on, but keep clips only of a video of a minute or more
+        verbose: whether to show the plan and a progress bar on stderr
 
     Raises:
-        InputError: if the voice cannot be read or the video cannot be written.
+        InputError: for an input or an option that cannot be used, or an output that cannot be written.
+        BundleError: if the bundle is incomplete or altered.
     """
-    config, stream = cascade.config, source.stream
-    sound: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-
-    def voice() -> Iterator[np.ndarray]:
-        for chunk in stream:
-            if job is None:
-                sound.put(chunk.sound)
-            yield chunk.voice
-
-    def writer(path: Path) -> VideoWriter:
-        if path != STDOUT:
-            with explained(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        size = (config.resolution, config.resolution)
-        rates = (config.frames_per_second, stream.sound_rate, stream.sound_channels)
-        return VideoWriter(path, size, *rates, metadata=metadata, growing=request.growing)
-
-    progress = job.progress if job else Progress()
-    after = None if progress.motion_latents is None else (progress.clips, progress.motion_latents)
-    timing = Timing()
-    clips = cascade.denoise(
-        source.portrait,
-        source.face_box,
-        voice(),
-        sampling,
-        seed=request.seed,
-        speed=request.speed,
-        after=after,
-    )
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(
-            tqdm(total=source.frames, initial=progress.frames, unit="frame", desc=request.out.name)
-        )
-        video: VideoWriter | None = None
-        decoded = stack.enter_context(closing(decoded_clips(cascade, clips)))
-        stack.callback(stream.close)  # before: the reading may be waiting for a pipe
-        for clip, frames in decoded:
-            packets = encode_clip(frames, config.frames_per_second)
-            if job is not None:
-                job.append(packets, clip.motion_latents)
-            else:
-                # Not before the first clip: until then nothing is lost of a file that was there.
-                video = video or stack.enter_context(writer(request.out))
-                while not sound.empty():
-                    video.write_sound(sound.get())
-                video.write_clip(packets)
-            timing.add(clip)
-            if isinstance(sampling, RateControl):
-                sampling.wrote(len(packets))
-            bar.update(len(packets))
-    if job is not None:
-        with writer(job.video) as video:
-            chunks = iter(stream)
-            for packets in job.clips():
-                video.write_clip(packets)
-                while video.owes_sound and (chunk := next(chunks, None)) is not None:
-                    video.write_sound(chunk.sound)
-    return timing
+    request = Request(Path(image), Path(audio), Path(out), face_box, seed, speed)
+    options = GenerationOptions(backend, threads, quality, steps=steps, guidance_scale=guidance_scale)
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    return Session(loaded, options, verbose=verbose).make(request, resume=resume)

@@ -1,4 +1,4 @@
-"""Several videos from one CSV file: one row a video, a header with what each column is."""
+"""Several videos from one CSV file: a row for each, below a first line that names the columns."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from emo_rt.cascade.clips import MAX_SEED
 from emo_rt.errors import InputError
+from emo_rt.jobs.parsing import parse_box, parse_number, parse_seed
 from emo_rt.jobs.request import Request
-from emo_rt.media.boxes import Box
 
 REQUIRED = ("portrait", "voice", "output")
 
 
 def read_jobs(path: Path, default: Request) -> list[tuple[int, Request | InputError]]:
-    """The rows of a CSV file by their line: what each asks for, or what is wrong with it.
+    """Reads the requests of a CSV file.
 
-    Columns are `portrait`, `voice` and `output`, and where they are wanted `seed`, `speed` (degrees per frame) and
-    `face_box` (X Y W H, pixels). What a row leaves empty is as in `default`.
+    The columns `portrait`, `voice` and `output` are required; `seed`, `speed` (degrees per frame) and `face_box`
+    (X Y W H, pixels) are optional.
+
+    Args:
+        path: CSV file
+        default: request that gives what a row leaves empty
+
+    Returns:
+        The line number of each row, with its request or with what is wrong with it.
 
     Raises:
-        InputError: if the file cannot be read, has no rows, or lacks a column or knows too many.
+        InputError: if the file cannot be read, has no rows, lacks a column or has an unknown one.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -58,38 +65,18 @@ def _request(row: Mapping[str, str | None], default: Request) -> Request:
     request = default
     for name, value in row.items():
         if value and value.strip():
-            request = _COLUMNS[name](request, value.strip())
+            request = replace(request, **_COLUMNS[name](value.strip()))
         elif name in REQUIRED:
             raise InputError(f"{name} is empty")
     return request
 
 
-def _seed(request: Request, value: str) -> Request:
-    if not value.isdecimal() or int(value) > MAX_SEED:
-        raise InputError(f"seed {value!r} is no whole number from 0 to {MAX_SEED}")
-    return replace(request, seed=int(value))
-
-
-def _speed(request: Request, value: str) -> Request:
-    try:
-        return replace(request, speed=float(value))
-    except ValueError:
-        raise InputError(f"speed {value!r} is no number") from None
-
-
-def _face_box(request: Request, value: str) -> Request:
-    try:
-        x, y, width, height = (int(part) for part in value.replace(",", " ").split())
-    except ValueError:
-        raise InputError(f"face_box {value!r} is not of the form X Y W H, whole pixels") from None
-    return replace(request, face_box=Box(x, y, width, height))
-
-
-_COLUMNS: dict[str, Callable[[Request, str], Request]] = {
-    "portrait": lambda request, value: replace(request, image=Path(value)),
-    "voice": lambda request, value: replace(request, audio=Path(value)),
-    "output": lambda request, value: replace(request, out=Path(value)),
-    "seed": _seed,
-    "speed": _speed,
-    "face_box": _face_box,
+#: What each column changes in a request.
+_COLUMNS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "portrait": lambda text: {"image": Path(text)},
+    "voice": lambda text: {"audio": Path(text)},
+    "output": lambda text: {"out": Path(text)},
+    "seed": lambda text: {"seed": parse_seed(text, "seed")},
+    "speed": lambda text: {"speed": parse_number(text, "speed")},
+    "face_box": lambda text: {"face_box": parse_box(text, "face_box")},
 }

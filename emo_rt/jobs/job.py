@@ -1,14 +1,13 @@
-"""What is done of a video, beside it on the disk, so that the same command goes on after a stop.
+"""The finished clips of a video that is not finished, on the disk beside it, so that a later run goes on from there.
 
-The directory `<video>.job` holds what the video is made of (`job.json`), the clips that are done (`clips.bin`), and how
-many they are and how the next one begins (`progress.npz`, replaced after each clip). What a stop left in `clips.bin`
-behind that is made again.
+The directory `<video>.job` holds what the video is made from (`job.json`), the finished clips (`clips.bin`), and how
+many they are and how the next one begins (`progress.npz`, replaced after each clip). Whatever a stop left in
+`clips.bin` behind that is generated again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -16,12 +15,15 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from emo_rt.atomic import atomic_write
 from emo_rt.errors import InputError
 from emo_rt.media.video import check_output, explained
 
@@ -30,12 +32,13 @@ _NUMBER = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """How far a video is.
 
     Attributes:
-        clips, frames: that are done.
-        size: of `clips.bin` with them, bytes.
-        motion_latents: that the next clip goes on from, (n, c, s, s), or None before the first.
+        clips: number of finished clips
+        frames: number of frames in them
+        size: bytes of `clips.bin` that hold them
+        motion_latents: latents that the next clip goes on from, (n, c, s, s); None before the first clip
     """
 
     clips: int = 0
@@ -43,40 +46,56 @@ class Progress:
     size: int = 0
     motion_latents: np.ndarray | None = None
 
+    @property
+    def after(self) -> tuple[int, np.ndarray] | None:
+        """The number of finished clips and the latents to go on from, as `Cascade.denoise` takes them."""
+        return None if self.motion_latents is None else (self.clips, self.motion_latents)
+
+
+class _State(Enum):
+    OPEN = auto()  # the directory is as an earlier run left it
+    RUNNING = auto()
+    DONE = auto()  # the directory is gone
+
 
 class Job:
     """The unfinished video of one output file; a context manager that keeps other processes out.
 
-    Entering makes the directory and those above it. Leaving keeps it, unless `finish` or `discard` was called.
+    Entering makes the directory and those above it. Leaving before `finish` discards all of it, unless there are
+    finished clips and `keep` is true: then the exception that ended the run gets a note that says how to go on. What an
+    earlier run left stays as it is until `start` or `go_on`.
 
     Args:
-        out: the MP4 to be.
+        out: MP4 file that the video becomes
+        frames: number of frames of the finished video; None if it is not known
+        keep: whether clips stay for a later run
 
     Raises:
-        InputError: on entering, if the output cannot be written or another process is writing it.
+        InputError: on entering, if the output cannot be written or another process writes it.
     """
 
-    def __init__(self, out: str | Path) -> None:
+    def __init__(self, out: str | Path, frames: int | None = None, *, keep: bool = True) -> None:
         self.out = Path(out)
+        self.frames, self.keep = frames, keep
         self.directory = self.out.with_name(self.out.name + ".job")
         self.progress = Progress()
+        self._state = _State.OPEN
         self._created: list[Path] = []
         self._lock = FileLock(self.directory / "lock")
 
     @property
     def video(self) -> Path:
-        """Where the video is put together."""
+        """Where the video is assembled."""
         return self.directory / "video.mp4"
 
     def __enter__(self) -> Job:
         check_output(self.out)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._remove_directories)
             with explained(self.out):
                 self._create_directories()
                 self._acquire()
-        except BaseException:
-            self._remove_directories()
-            raise
+            undo.pop_all()
         return self
 
     def _acquire(self) -> None:
@@ -85,7 +104,16 @@ class Job:
         except Timeout:
             raise InputError(f"output {self.out}: another run is writing it; give another --out") from None
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = self._state is _State.RUNNING
+        kept = running and self.keep and self.progress.clips
+        if kept and error is not None:
+            total = f" of {self.frames}" if self.frames else ""
+            error.add_note(f"{self.progress.frames}{total} frames are done, and the same command goes on from there")
+        elif (running and not kept) or (self._state is _State.OPEN and self._created):
+            self.discard()
         self._lock.release()
 
     def _create_directories(self) -> None:
@@ -101,32 +129,50 @@ class Job:
             with contextlib.suppress(OSError):
                 directory.rmdir()
 
-    def made_of(self) -> dict[str, Any] | None:
-        """What an earlier run that did not finish was made of; None if there was none."""
-        try:
-            found = json.loads((self.directory / "job.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
+    def earlier(self) -> dict[str, Any] | None:
+        """Reads how far an earlier run came, into `progress`, and returns what that run began with.
 
-    def resume(self) -> None:
-        """Takes over the clips that an earlier run made."""
+        Nothing is changed on the disk: call `go_on` to take its clips over, or `start` to begin anew.
+
+        Returns:
+            The facts that it was started with; None if it left no clip.
+        """
         damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
         with contextlib.suppress(*damaged), np.load(self.directory / "progress.npz") as saved:
+            facts = json.loads((self.directory / "job.json").read_text(encoding="utf-8"))
             clips, frames, size = (int(saved[name]) for name in ("clips", "frames", "size"))
-            if self._clips.stat().st_size >= size:
+            if clips and isinstance(facts, dict) and self._clips.stat().st_size >= size:
                 self.progress = Progress(clips, frames, size, saved["motion_latents"])
+                return facts
+        return None
 
-    def start(self, made_of: Mapping[str, Any]) -> None:
-        """Begins anew; whatever an earlier run made is lost. `made_of` is JSON."""
+    def go_on(self) -> None:
+        """Takes over the clips that `earlier` found."""
+        self._state = _State.RUNNING
+
+    def start(self, facts: Mapping[str, Any]) -> None:
+        """Begins anew; whatever an earlier run finished is lost.
+
+        Args:
+            facts: JSON object that `earlier` returns to a later run
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        self._state = _State.RUNNING
+        self.progress = Progress()
         with explained(self.out):
             for name in ("progress.npz", "clips.bin"):
                 (self.directory / name).unlink(missing_ok=True)
-            self._replace("job.json", json.dumps(made_of, indent=1).encode())
-        self.progress = Progress()
+            with atomic_write(self.directory / "job.json") as file:
+                file.write(json.dumps(facts, indent=1).encode())
 
     def append(self, packets: Sequence[bytes], motion_latents: np.ndarray) -> None:
-        """Keeps a clip as `encode_clip` gives it, and the latents that the next one goes on from.
+        """Keeps a clip.
+
+        Args:
+            packets: the clip as `encode_clip` returns it
+            motion_latents: latents that the next clip goes on from, (n, c, s, s)
 
         Raises:
             InputError: if it cannot be written; the clips before it stay.
@@ -134,17 +180,16 @@ class Job:
         before = self.progress
         record = b"".join([_NUMBER.pack(len(packets)), *(_NUMBER.pack(len(data)) + data for data in packets)])
         done = Progress(before.clips + 1, before.frames + len(packets), before.size + len(record), motion_latents)
-        state = io.BytesIO()
-        np.savez(state, clips=done.clips, frames=done.frames, size=done.size, motion_latents=motion_latents)
         with explained(self.out):
             with open(self._clips, "ab") as file:
                 file.truncate(before.size)
                 _write(file, record)
-            self._replace("progress.npz", state.getvalue())
+            with atomic_write(self.directory / "progress.npz") as file:
+                np.savez(file, clips=done.clips, frames=done.frames, size=done.size, motion_latents=motion_latents)
         self.progress = done
 
     def clips(self) -> Iterator[list[bytes]]:
-        """The packets of each clip that is done."""
+        """Yields the packets of each finished clip."""
         if not self.progress.clips:
             return
         with open(self._clips, "rb") as file:
@@ -153,13 +198,19 @@ class Job:
                 yield [file.read(_read_number(file)) for _ in range(count)]
 
     def finish(self) -> None:
-        """Puts the video in its place and removes the job."""
+        """Puts the assembled video in its place and removes the job.
+
+        Raises:
+            InputError: if the video cannot be put there.
+        """
         with explained(self.out):
             os.replace(self.video, self.out)
+        self._state = _State.DONE
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def discard(self) -> None:
         """Removes every trace of the job."""
+        self._state = _State.DONE
         shutil.rmtree(self.directory, ignore_errors=True)
         self._remove_directories()
 
@@ -167,20 +218,13 @@ class Job:
     def _clips(self) -> Path:
         return self.directory / "clips.bin"
 
-    def _replace(self, name: str, data: bytes) -> None:
-        """Writes a file that is there whole, as it was or as it is to be."""
-        temporary = self.directory / f"{name}.part"
-        with open(temporary, "wb") as file:
-            _write(file, data)
-        os.replace(temporary, self.directory / name)
 
-
-def _write(file: io.BufferedWriter, data: bytes) -> None:
+def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.flush()
     os.fsync(file.fileno())
 
 
-def _read_number(file: io.BufferedReader) -> int:
+def _read_number(file: BinaryIO) -> int:
     number: int = _NUMBER.unpack(file.read(_NUMBER.size))[0]
     return number

@@ -5,28 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.audio import frame_count
 from emo_rt.errors import InputError
-from emo_rt.media.boxes import Box, portrait_crop
-from emo_rt.media.face import find_face
-from emo_rt.media.image import crop_portrait, read_image
-from emo_rt.media.sound import AudioStream
+from emo_rt.jobs.parsing import check_number, check_positive, check_seed
+from emo_rt.media.boxes import Box
+from emo_rt.media.portrait import read_portrait
+from emo_rt.media.sound import STDIN, AudioStream
 from emo_rt.media.video import STDOUT, check_output
+from emo_rt.planning.planner import QUALITIES
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """One video to make.
+
+    Example:
+        request = emo_rt.Request(Path("me.jpg"), Path("hello.wav"), Path("hello.mp4"), seed=3)
 
     Attributes:
-        image, audio: files; the audio may be STDIN.
-        out: an MP4; STDOUT if it is `growing`.
-        face_box: the face in the picture's pixels; None to look for it.
-        speed: of the head, degrees per frame; None for the bundle's own.
-        growing: the MP4 plays while it grows.
+        image: picture file with a face
+        audio: sound file, or STDIN for a voice that comes through a pipe
+        out: MP4 file to write, or STDOUT for a pipe
+        face_box: the face in pixels of the picture; None to detect it
+        seed: seed of the noise, 0 .. 2**64 - 1
+        speed: speed of the head, degrees per frame; None for the bundle's own
+        fragmented: whether to write an MP4 that plays while it grows, as pipes always need
+
+    Raises:
+        InputError: for a seed or a speed out of range.
     """
 
     image: Path
@@ -35,56 +44,39 @@ class Request:
     face_box: Box | None = None
     seed: int = 0
     speed: float | None = None
-    growing: bool = False
+    fragmented: bool = False
 
+    def __post_init__(self) -> None:
+        check_seed(self.seed, f"seed {self.seed!r}")
+        if self.speed is not None:
+            check_number(self.speed, f"speed {self.speed!r}")
 
-class Source:
-    """The portrait and the voice of a request, read and checked.
-
-    Attributes:
-        portrait, face_box: as `Cascade.denoise` takes them.
-        frames: of the video; None where the voice is still coming.
-
-    Raises:
-        InputError: for whatever cannot be read, or where no face is found.
-    """
-
-    def __init__(self, request: Request, config: RuntimeConfig) -> None:
-        if request.out != STDOUT and request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
-            raise InputError(f"output {request.out}: is one of the inputs; give another --out")
-        if request.out != STDOUT:
-            check_output(request.out)
-        image = read_image(request.image)
-        face_box = _face_box(request, image)
-        crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)
-        self.portrait = crop_portrait(image, crop, config.resolution)
-        self.face_box = face_box.within(crop, config.resolution)
-        self.stream = AudioStream(request.audio, config.sample_rate)
-        live = self.stream.live
-        self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)
-
-
-def _face_box(request: Request, image: np.ndarray) -> Box:
-    height, width = image.shape[:2]
-    if request.face_box is None:
-        return find_face(image, str(request.image))
-    if not request.face_box.fits((width, height)):
-        raise InputError(f"--face-box lies outside of the picture {request.image}, which has {width} x {height} pixels")
-    return request.face_box
-
-
-AUTO = "auto"
+    @property
+    def streamed(self) -> bool:
+        """Whether the MP4 plays while it grows: `fragmented`, or through a pipe."""
+        return self.fragmented or self.out == STDOUT or self.audio == STDIN
 
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How videos are to be made; None leaves it to the plan.
+    """How videos are generated; None leaves a choice to the plan.
+
+    Example:
+        options = emo_rt.GenerationOptions(backend="onnxruntime", steps=8)
 
     Attributes:
-        backend: a key of `emo_rt.engines.registry.BACKENDS`, or AUTO for the fastest that runs here.
-        threads: CPU threads; None for one per core.
-        quality, target_fps, max_latency: see `emo_rt.planning.planner.choose`.
-        steps, guidance_scale, guided_steps, cache_interval: see `Sampling`.
+        backend: key of `emo_rt.engines.registry.BACKENDS`, or AUTO for the fastest that runs here
+        threads: number of CPU threads; None for one per core
+        quality: `best`, `balanced` or `fast`, see `emo_rt.planning.planner.choose`
+        target_fps: frames per second to hold
+        max_latency: largest number of seconds until the first frame
+        steps: number of DDIM steps per clip
+        guidance_scale: scale of classifier-free guidance; 1 is no guidance
+        guided_steps: number of steps that are guided, the first ones
+        cache_interval: number of steps from one full step to the next
+
+    Raises:
+        InputError: for an unknown quality, or a number out of range. `Session` checks what depends on the bundle.
     """
 
     backend: str = AUTO
@@ -97,6 +89,44 @@ class GenerationOptions:
     guided_steps: int | None = None
     cache_interval: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise InputError(f"quality {self.quality!r} is unknown: choose {', '.join(QUALITIES)}")
+        for name, value in (
+            ("threads", self.threads),
+            ("target fps", self.target_fps),
+            ("max latency", self.max_latency),
+        ):
+            if value is not None:
+                check_positive(value, f"{name} {value!r}")
+
     @property
     def sampling(self) -> tuple[int | None, float | None, int | None, int | None]:
+        """Steps, guidance scale, guided steps and cache interval, as `Sampling.of` takes them."""
         return self.steps, self.guidance_scale, self.guided_steps, self.cache_interval
+
+
+class Source:
+    """The portrait and the voice of a request, read and checked.
+
+    Attributes:
+        config: config of the bundle that they are for
+        portrait: RGB uint8 (R, R, 3)
+        face_box: the face in pixels of the portrait
+        stream: sound of the voice
+        frames: number of frames of the video; None while the voice is still coming
+
+    Raises:
+        InputError: if an input cannot be read, no face is found, or the output is no place for a video.
+    """
+
+    def __init__(self, request: Request, config: RuntimeConfig) -> None:
+        if request.out != STDOUT:
+            if request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
+                raise InputError(f"output {request.out}: is one of the inputs; give another --out")
+            check_output(request.out)
+        self.config = config
+        self.portrait, self.face_box = read_portrait(request.image, config, request.face_box)
+        self.stream = AudioStream(request.audio, config.sample_rate)
+        live = self.stream.live
+        self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)

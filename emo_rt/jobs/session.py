@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
-from importlib.metadata import version
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from tqdm import tqdm
 
-from emo_rt.bundle import Bundle, file_sha256
+from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_timesteps
-from emo_rt.engines.registry import check_runs_here, runs_here
+from emo_rt.engines.registry import available_backends, check_runs_here
 from emo_rt.errors import InputError
-from emo_rt.jobs.animate import animate
 from emo_rt.jobs.job import Job
+from emo_rt.jobs.provenance import Provenance, metadata, plan_facts, sign, write_beside
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
+from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
 from emo_rt.jobs.timing import Timing
 from emo_rt.media.credentials import Signature
-from emo_rt.media.video import explained
 from emo_rt.planning.costs import Costs, correct, cost_of
 from emo_rt.planning.planner import Plan, choose
 from emo_rt.planning.presets import Preset, read_presets
@@ -31,209 +28,224 @@ from emo_rt.planning.rate_control import RateControl
 
 #: Seconds of video that are worth keeping when a run is stopped before its end.
 WORTH_KEEPING = 60
-#: Clips that tell what a machine can sustain, and how much a prediction may be off, as a share, without a word.
-CLIPS_TO_JUDGE, TOLERANCE = 20, 0.15
+#: Number of clips that tell what a machine can sustain.
+CLIPS_TO_JUDGE = 20
+#: Share by which a prediction may be off without a word.
+TOLERANCE = 0.15
 
 
-class Stopped(InputError):
-    """A run that was stopped, and can be gone on with."""
+@dataclass(frozen=True)
+class Result:
+    """A finished video; `str(result)` is one line that reports it.
+
+    Attributes:
+        out: file of the video
+        frames: number of its frames
+        frames_per_second: rate at which it plays
+        target_fps: frames per second by which clips count as late
+        timing: when this run wrote which clip; an earlier run that it went on from does not count
+    """
+
+    out: Path
+    frames: int
+    frames_per_second: int
+    target_fps: float
+    timing: Timing
+
+    @property
+    def seconds(self) -> float:
+        """Length of the video."""
+        return self.frames / self.frames_per_second
+
+    def __str__(self) -> str:
+        return (
+            f"{self.out}: {self.frames} frames, {self.seconds:.2f} s of video in {self.timing.seconds:.2f} s; "
+            f"{self.timing.report(self.target_fps)}"
+        )
 
 
 class Session:
-    """Makes videos with a bundle.
+    """Makes videos with a bundle, one after another, with engines that load once.
+
+    Example:
+        session = emo_rt.Session(emo_rt.Bundle.load(emo_rt.DEFAULT_BUNDLE))
+        result = session.make(emo_rt.Request(Path("me.jpg"), Path("hello.wav"), Path("hello.mp4")))
 
     Args:
-        signature: signs them, unless they grow.
-        provenance: writes beside each video what it was made of, as JSON.
+        bundle: verified bundle
+        options: how the videos are generated
+        signature: signer of the videos; None to leave them unsigned
+        provenance: whether to write beside each video what it was made from, as JSON
+        verbose: whether to show the plan, a progress bar and what changes on stderr
 
     Raises:
         InputError: for a backend that does not run here, or steps that the bundle does not have.
+        BundleError: if the bundle's presets cannot be read.
     """
 
     def __init__(
-        self, bundle: Bundle, wishes: GenerationOptions, signature: Signature | None = None, provenance: bool = False
+        self,
+        bundle: Bundle,
+        options: GenerationOptions | None = None,
+        signature: Signature | None = None,
+        *,
+        provenance: bool = False,
+        verbose: bool = False,
     ) -> None:
-        self.bundle, self.wishes, self.signature, self.provenance = bundle, wishes, signature, provenance
-        if wishes.backend != AUTO:
-            check_runs_here(wishes.backend)
-        if any(value is not None for value in wishes.sampling):
-            self.offered = [Preset(Sampling.of(bundle.config, *wishes.sampling))]
+        self.bundle, self.options = bundle, options or GenerationOptions()
+        self.signature, self.provenance, self.verbose = signature, provenance, verbose
+        if self.options.backend != AUTO:
+            check_runs_here(self.options.backend)
+        if any(value is not None for value in self.options.sampling):
+            self.presets = [Preset(Sampling.of(bundle.config, *self.options.sampling))]
         else:
-            self.offered = read_presets(bundle)
-        for offer in self.offered:
-            ddim_timesteps(bundle.noise_schedule, offer.sampling.steps)
+            self.presets = read_presets(bundle)
+        for preset in self.presets:
+            ddim_timesteps(bundle.noise_schedule, preset.sampling.steps)
         self._cascades: dict[str, Cascade] = {}
         self._plan: Plan | None = None
 
-    def cascade(self, backend: str) -> Cascade:
-        """The engines of a backend."""
-        if backend not in self._cascades:
-            self._cascades[backend] = Cascade.load(self.bundle, backend, self.wishes.threads)
-        return self._cascades[backend]
-
-    def plan(self) -> Plan:
-        """How the videos are made; said on stderr when it is chosen.
-
-        Raises:
-            InputError: if no plan does what is wished.
-        """
-        if self._plan is None:
-            self._plan = choose(
-                self.offered,
-                self._costs(),
-                self.bundle.config,
-                quality=self.wishes.quality,
-                target_fps=self.wishes.target_fps,
-                max_latency=self.wishes.max_latency,
-            )
-            for backend in set(self._cascades) - {self._plan.backend}:
-                del self._cascades[backend]
-            say(f"plan: {self._plan}{self._shortfall(self._plan)}")
-        return self._plan
-
-    def _shortfall(self, plan: Plan) -> str:
-        wanted = self.bundle.config.frames_per_second
-        behind = self.wishes.quality == "balanced" and not self.wishes.target_fps and plan.frames_per_second < wanted
-        return f" at most: slower than the {wanted} that it plays at" if behind else ""
-
-    def _costs(self) -> dict[str, Costs]:
-        backends = runs_here() if self.wishes.backend == AUTO else [self.wishes.backend]
-        with tqdm(backends, desc="measuring this machine, once", unit="engine", leave=False, delay=0.5) as bar:
-            return {
-                backend: cost_of(self.bundle, backend, self.wishes.threads, lambda: self.cascade(backend))  # noqa: B023
-                for backend in bar
-            }
-
-    def make(self, request: Request, *, resume: bool | None = None) -> str:
-        """Makes a video; returns what it says in the end.
+    def make(self, request: Request, *, resume: bool | None = None) -> Result:
+        """Makes a video.
 
         Args:
-            resume: go on with an earlier run that was stopped, and keep what is done if this one is; None to keep it
-                only where it is worth it.
+            request: what is asked for
+            resume: whether to go on from an earlier run that was stopped, and to keep the finished clips if this one
+                is; None to go on, but keep clips only of a video of `WORTH_KEEPING` seconds or more
 
         Raises:
-            InputError: for whatever the user can put right.
-            Stopped: if the run can be gone on with.
+            InputError: for whatever the user can put right. A note on it, as on a KeyboardInterrupt, says whether the
+                same request goes on from the clips that are done.
         """
         source = Source(request, self.bundle.config)
-        if request.growing:
-            if self.signature or self.provenance:
-                raise InputError(f"output {request.out}: a video that grows cannot be signed or have a JSON beside it")
-            timing = self._animate(request, source, self.plan(), None)
-            return self._closing(request, sum(timing.frames), timing)
-        assert source.frames is not None, "a voice that is still coming needs an MP4 that grows"
-        made_of = self._made_of(request)
-        with Job(request.out) as job:
-            earlier = None if resume is False else self._plan_of(job, made_of)
-            try:
-                plan = earlier or self.plan()
-                if not earlier:
-                    job.start({**made_of, "plan": {"backend": plan.backend, **asdict(plan.offer.sampling)}})
-                timing = self._animate(request, source, plan, job)
-                facts = self._facts(request, plan, job.progress.frames)
-                if self.signature is not None:
-                    signed = job.directory / "signed.mp4"
-                    self.signature.sign(job.video, signed, request.out.name, facts)
-                    signed.replace(job.video)
-                job.finish()
-            except BaseException as error:
-                long = source.frames >= WORTH_KEEPING * self.bundle.config.frames_per_second
-                if not job.progress.clips or not (long if resume is None else resume):
-                    job.discard()
-                elif isinstance(error, (InputError, KeyboardInterrupt)):
-                    raise Stopped(
-                        f"{'stopped' if isinstance(error, KeyboardInterrupt) else error}; {job.progress.frames} of "
-                        f"{source.frames} frames are done, and the same command goes on from there"
-                    ) from error
-                raise
+        if request.streamed:
+            return self._stream(request, source)
+        return self._keep(request, source, resume)
+
+    def _stream(self, request: Request, source: Source) -> Result:
+        if self.signature or self.provenance:
+            raise InputError(f"output {request.out}: a fragmented MP4 cannot be signed or have a JSON beside it")
+        plan = self.plan()
+        with StreamingSink(request.out, source, metadata(request, self.bundle, plan)) as sink:
+            timing = self._fill(sink, request, source, plan)
+        return self._result(request, sink.progress.frames, timing)
+
+    def _keep(self, request: Request, source: Source, resume: bool | None) -> Result:
+        assert source.frames is not None
+        long = source.frames >= WORTH_KEEPING * self.bundle.config.frames_per_second
+        provenance = Provenance.of(request, self.bundle, self.options)
+        with Job(request.out, source.frames, keep=long if resume is None else resume) as job:
+            plan = None if resume is False else self._earlier_plan(job, provenance)
+            plan = plan or self._begin(job, provenance)
+            sink = ResumableSink(job, source, metadata(request, self.bundle, plan))
+            timing = self._fill(sink, request, source, plan)
+            facts = provenance.facts(self.bundle, plan, job.progress.frames)
+            if self.signature is not None:
+                sign(self.signature, job.video, request.out.name, facts)
+            job.finish()
         if self.provenance:
-            facts["sha256"] = file_sha256(request.out)
-            with explained(request.out):
-                request.out.with_name(f"{request.out.name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        return self._closing(request, job.progress.frames, timing)
+            write_beside(request.out, facts)
+        return self._result(request, job.progress.frames, timing)
 
-    def _facts(self, request: Request, plan: Plan, frames: int) -> dict[str, Any]:
-        """What the video was made of and how: JSON."""
-        made_of = self._made_of(request)
-        del made_of["plan options"]
-        return {
-            "generator": "emo-rt",
-            **{name.replace(" ", "_"): value for name, value in made_of.items()},
-            "model": self.bundle.manifest.name,
-            "frames": frames,
-            "plan": {"backend": plan.backend, **asdict(plan.offer.sampling)},
-        }
-
-    def _made_of(self, request: Request) -> dict[str, Any]:
-        """What decides over every pixel, by the words that a refusal says it with."""
-        box = request.face_box
-        return {
-            "picture": file_sha256(request.image),
-            "voice": file_sha256(request.audio),
-            "face box": None if box is None else list(asdict(box).values()),
-            "bundle": self.bundle.digest,
-            "seed": request.seed,
-            "speed": request.speed,
-            "plan options": asdict(self.wishes),
-            "version": version("emo-rt"),
-        }
-
-    def _plan_of(self, job: Job, made_of: Mapping[str, Any]) -> Plan | None:
-        """The plan of an earlier run that can be gone on with; None if there was none."""
-        found = job.made_of()
-        job.resume()
-        if found is None or not job.progress.clips:
+    def _earlier_plan(self, job: Job, provenance: Provenance) -> Plan | None:
+        """Goes on from an earlier run and returns its plan; None if there was none."""
+        facts = job.earlier()
+        if facts is None:
             return None
-        if different := [name for name, value in made_of.items() if found.get(name) != value]:
+        if different := provenance.differences(facts):
             raise InputError(
                 f"output {job.out}: {job.directory} holds {job.progress.frames} frames made with another "
                 f"{' and '.join(different)}; give the same, or --no-resume to start over"
             )
-        backend, *sampling = found["plan"].values()
+        backend, *sampling = facts["plan"].values()
         check_runs_here(backend)
-        say(f"going on after {job.progress.frames} frames")
+        self._say(f"going on after {job.progress.frames} frames")
+        job.go_on()
         return Plan(backend, Preset(Sampling(*sampling)))
 
-    def _animate(self, request: Request, source: Source, plan: Plan, job: Job | None) -> Timing:
-        target = self.wishes.target_fps
-        sampling = RateControl(plan, target, say) if target and plan.faster else plan.offer.sampling
+    def _begin(self, job: Job, provenance: Provenance) -> Plan:
+        plan = self.plan()
+        job.start({**asdict(provenance), "plan": plan_facts(plan)})
+        return plan
+
+    def _fill(self, sink: Sink, request: Request, source: Source, plan: Plan) -> Timing:
         cascade = self.cascade(plan.backend)
-        for way in [way for way, _ in sampling.ways] if isinstance(sampling, RateControl) else [sampling]:
-            cascade.prepare(way)
+        for each in (plan, *plan.faster):
+            cascade.prepare(each.sampling)
         if source.stream.live:
-            cascade.warm_up(plan.offer.sampling)
-        timing = animate(request, source, cascade, sampling, self.metadata(request, plan), job)
-        # A live voice comes, and who watches a growing video takes it, as slowly as it plays.
-        if not request.growing and not (isinstance(sampling, RateControl) and sampling.changed):
+            cascade.warm_up(plan.sampling)
+        rate_control = RateControl(plan, self.options.target_fps or 0.0, self._say)
+        timing = fill(sink, request, source, cascade, rate_control, bar=self.verbose)
+        # A live voice comes, and the viewer of a fragmented MP4 takes it, no faster than it plays.
+        if not (request.streamed or rate_control.changed):
             self._learn(plan, timing)
         return timing
 
     def _learn(self, plan: Plan, timing: Timing) -> None:
-        """Later plans count on what a long run took: costs were measured within seconds, and machines have moods."""
+        """Corrects the costs by a long run: they were measured within seconds, and a machine's speed varies."""
         if math.isnan(plan.frames_per_second) or len(timing.written) < CLIPS_TO_JUDGE:
             return
         predicted, happened = plan.frames_per_second, timing.sustained_fps
-        correct(self.bundle, plan.backend, self.wishes.threads, math.sqrt(predicted / happened))
+        correct(self.bundle, plan.backend, self.options.threads, math.sqrt(predicted / happened))
         if abs(predicted / happened - 1) > TOLERANCE:
-            say(f"{predicted:.1f} frames per second were predicted, {happened:.1f} came: later plans count on that")
+            self._say(
+                f"{predicted:.1f} frames per second were predicted, {happened:.1f} came: later plans count on that"
+            )
 
-    def metadata(self, request: Request, plan: Plan) -> dict[str, str]:
-        """What the file says of itself."""
-        return {
-            "title": f"{request.image.stem} speaking",
-            "comment": (
-                f"Generated by emo-rt {version('emo-rt')} from a picture and a voice; this was never filmed. "
-                f"Model {self.bundle.manifest.name}, bundle {self.bundle.digest[:16]}, seed {request.seed}, "
-                f"{plan.backend}, {plan.offer.sampling}."
-            ),
-        }
+    def _result(self, request: Request, frames: int, timing: Timing) -> Result:
+        rate = self.bundle.config.frames_per_second
+        return Result(request.out, frames, rate, self.options.target_fps or rate, timing)
 
-    def _closing(self, request: Request, frames: int, timing: Timing) -> str:
-        fps = self.bundle.config.frames_per_second
-        report = timing.report(self.wishes.target_fps or fps)
-        return f"{request.out}: {frames} frames, {frames / fps:.2f} s of video in {timing.seconds:.2f} s; {report}"
+    def plan(self) -> Plan:
+        """The plan of all videos, chosen when it is first asked for.
 
+        Raises:
+            InputError: if no plan does what the options ask for.
+        """
+        if self._plan is None:
+            plan = choose(
+                self.presets,
+                self._costs(),
+                self.bundle.config,
+                quality=self.options.quality,
+                target_fps=self.options.target_fps,
+                max_latency=self.options.max_latency,
+            )
+            # Without a target there is nothing to hold, and so nothing to fall back to.
+            self._plan = plan if self.options.target_fps else replace(plan, faster=())
+            for backend in set(self._cascades) - {plan.backend}:
+                del self._cascades[backend]
+            self._say(f"plan: {plan}{self._shortfall(plan)}")
+        return self._plan
 
-def say(line: str) -> None:
-    """Writes a line to stderr, above a progress bar if there is one."""
-    tqdm.write(line, file=sys.stderr)
+    def _shortfall(self, plan: Plan) -> str:
+        wanted = self.bundle.config.frames_per_second
+        options = self.options
+        behind = options.quality == "balanced" and not options.target_fps and plan.frames_per_second < wanted
+        return f" at most: slower than the {wanted} that it plays at" if behind else ""
+
+    def _costs(self) -> dict[str, Costs]:
+        backends = available_backends() if self.options.backend == AUTO else [self.options.backend]
+        with tqdm(
+            backends,
+            desc="measuring this machine, once",
+            unit="engine",
+            leave=False,
+            delay=0.5,
+            disable=not self.verbose,
+        ) as bar:
+            return {
+                backend: cost_of(self.bundle, backend, self.options.threads, lambda: self.cascade(backend))  # noqa: B023
+                for backend in bar
+            }
+
+    def cascade(self, backend: str) -> Cascade:
+        """The engines of a backend, loaded when they are first asked for."""
+        if backend not in self._cascades:
+            self._cascades[backend] = Cascade.load(self.bundle, backend, self.options.threads)
+        return self._cascades[backend]
+
+    def _say(self, line: str) -> None:
+        """Writes a line to stderr, above a progress bar if there is one."""
+        if self.verbose:
+            tqdm.write(line, file=sys.stderr)

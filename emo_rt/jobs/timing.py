@@ -1,4 +1,4 @@
-"""When the clips of a video were written."""
+"""When the clips of a video were written, and what that says of the machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Timing:
     """When the clips of a video were written.
 
     Attributes:
-        started: when it began, on `time.perf_counter`'s clock; so are the next.
-        written: when each clip was there.
-        latencies: seconds from the start of each clip's denoising until it was there.
-        frames: of each clip.
+        started: time of the start, seconds on `time.perf_counter`'s clock
+        written: time at which each clip was written, on the same clock
+        latencies: seconds from the start of each clip's denoising until it was written
+        frames: number of frames of each clip
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -28,28 +28,32 @@ class Timing:
     frames: list[int] = field(default_factory=list)
 
     def add(self, clip: DenoisedClip) -> None:
-        """Tells that a clip is written."""
+        """Notes that a clip is written now."""
         self.written.append(time.perf_counter())
         self.latencies.append(self.written[-1] - clip.started)
         self.frames.append(clip.clip.frames)
 
     @property
     def seconds(self) -> float:
-        """Until the last clip was there."""
+        """Seconds from the start until the last clip was written."""
         return self.written[-1] - self.started if self.written else 0.0
 
     @property
     def sustained_fps(self) -> float:
-        """Frames per second from the first clip on; NaN where there is but one."""
+        """Frames per second after the first clip; NaN if there is only one."""
         return sum(self.frames[1:]) / (self.written[-1] - self.written[0]) if len(self.written) > 1 else math.nan
 
     def missed(self, target_fps: float) -> int:
-        """Clips that were late, by a frame or more, for somebody who watched from the first one on."""
+        """The number of clips that came a frame or more too late for a viewer who watched from the first one on."""
         due = self.written[0] + np.cumsum([0, *self.frames[:-1]]) / target_fps
         return int(np.sum(np.array(self.written) >= due + 1 / target_fps))
 
     def report(self, target_fps: float) -> str:
-        """One line."""
+        """One line of text.
+
+        Args:
+            target_fps: frames per second by which clips count as late
+        """
         if not self.written:
             return "nothing was left to do"
         p50, p95, most = np.percentile(self.latencies, [50, 95, 100])

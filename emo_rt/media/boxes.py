@@ -1,4 +1,4 @@
-"""Boxes around faces, the square that is cropped around one, and the face region that the Face Locator takes.
+"""Boxes around faces: the square that becomes the portrait, and the face region that the Face Locator takes.
 
 The face region is the paper's mask M, the union of the face boxes over a clip (section 3.1, Face Locator).
 """
@@ -10,13 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A square picture whose face takes this much of its width was composed as a portrait already.
+#: Smallest and largest share of a square picture's width that the face takes in a picture composed as a portrait.
 PORTRAIT_FACE_FRACTIONS = (0.35, 0.7)
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels; `x`, `y` is its upper left corner."""
+    """A rectangle in a picture.
+
+    Attributes:
+        x: left edge, pixels
+        y: upper edge, pixels
+        width: width, pixels
+        height: height, pixels
+    """
 
     x: float
     y: float
@@ -24,12 +31,12 @@ class Box:
     height: float
 
     def within(self, crop: Box, resolution: int) -> Box:
-        """This box in the pixels of `crop` (a square) after that was resized to `resolution`."""
+        """This box in the pixels of the square `crop` after the crop is resized to `resolution` pixels."""
         scale = resolution / crop.width
         return Box((self.x - crop.x) * scale, (self.y - crop.y) * scale, self.width * scale, self.height * scale)
 
     def fits(self, image_size: tuple[int, int]) -> bool:
-        """Whether the box is not empty and lies inside a picture of (width, height) pixels."""
+        """Whether the box is at least a pixel wide and high and lies inside a picture of (width, height) pixels."""
         width, height = image_size
         return (
             self.x >= 0
@@ -45,7 +52,7 @@ def union(boxes: Iterable[Box]) -> Box:
     """The smallest box around all `boxes`.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no box.
     """
     boxes = list(boxes)
     if not boxes:
@@ -56,7 +63,16 @@ def union(boxes: Iterable[Box]) -> Box:
 
 
 def face_region(box: Box, resolution: int, margin: float) -> np.ndarray:
-    """The mask of `box` enlarged by `margin` of its size on each side: float32 (1, 1, R, R), 1 inside and 0 outside."""
+    """The mask of where the face may be.
+
+    Args:
+        box: box around the face, pixels
+        resolution: side R of the mask, pixels
+        margin: margin around the box on each side, as a share of its size
+
+    Returns:
+        mask, float32 (1, 1, R, R), 1 inside and 0 outside
+    """
     edges = (
         box.x - margin * box.width,
         box.y - margin * box.height,
@@ -70,10 +86,17 @@ def face_region(box: Box, resolution: int, margin: float) -> np.ndarray:
 
 
 def portrait_crop(image_size: tuple[int, int], face_box: Box, face_fraction: float) -> Box:
-    """The square of a picture of (width, height) pixels that becomes the portrait; whole pixels.
+    """The square of a picture that becomes the portrait.
 
-    Centred on the face as well as the picture allows, with the face about `face_fraction` of its side wide. A picture
-    that is already a square portrait is kept whole.
+    It is centred on the face as far as the picture allows. A picture that is a square portrait already is kept whole.
+
+    Args:
+        image_size: (width, height) of the picture, pixels
+        face_box: box around the face, pixels
+        face_fraction: width of the face, as a share of the square's side
+
+    Returns:
+        square, whole pixels
     """
     width, height = image_size
     smallest, largest = PORTRAIT_FACE_FRACTIONS

@@ -1,6 +1,6 @@
-"""C2PA content credentials: a signature by which anyone can tell that, and by what, a video was generated.
+"""C2PA content credentials: a signature that tells anyone that a video was generated, and by what.
 
-Needs `pip install c2pa-python`, and a certificate that may sign claims.
+Signing needs `pip install c2pa-python` and a certificate that may sign claims.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 
 from emo_rt.errors import InputError
 
-#: The IPTC's word for media that a trained model made.
+#: The IPTC's term for media that a trained model generated.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What signs.
+    """A certificate and its key, which sign videos.
 
     Attributes:
-        certificate: PEM file, the signer's first, then those up to the root.
-        key: PEM file (PKCS 8) of the certificate's private key.
-        algorithm: one of ALGORITHMS, that the key is for.
-        timestamps: URL of a time-stamping authority; None to sign without a trusted time.
+        certificate: PEM file with the signer's certificate first, then those up to the root
+        key: PEM file (PKCS 8) with the private key of the signer's certificate
+        algorithm: algorithm of the key, one of `ALGORITHMS`
+        timestamps: URL of a time-stamping authority; None to sign without a trusted time
 
     Raises:
         InputError: if c2pa-python is not installed, a file cannot be read, or there is no such algorithm.
@@ -51,13 +51,16 @@ class Signature:
                 raise InputError(f"{name} {path}: cannot be read ({error.strerror})") from error
 
     def sign(self, source: Path, signed: Path, title: str, facts: Mapping[str, Any]) -> None:
-        """Writes the video again with its credentials.
+        """Writes a copy of a video with its credentials.
 
         Args:
-            facts: about how it was made; JSON.
+            source: path of the video
+            signed: path of the copy
+            title: title of the video in its credentials
+            facts: facts about how the video was made, JSON; `version` is that of emo-rt
 
         Raises:
-            InputError: if the certificate cannot sign this, or the file cannot be written.
+            InputError: if the certificate cannot sign a video, or the copy cannot be written.
         """
         import c2pa
 

@@ -1,4 +1,4 @@
-"""Pictures in (Pillow)."""
+"""Reads pictures (Pillow)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,39 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from emo_rt.errors import InputError, reason
 from emo_rt.media.boxes import Box
 
+#: Formats that are read. Pillow knows more, but hands EPS to another program.
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000", "PPM")
+#: Side of the smallest picture that can show a face, pixels.
+MIN_IMAGE_SIDE = 32
+#: Colour under transparent pixels.
+MID_GREY = (128, 128, 128)
+
 
 def crop_portrait(image: np.ndarray, crop: Box, resolution: int) -> np.ndarray:
-    """The `crop` of an RGB picture uint8 (height, width, 3), resized: uint8 (R, R, 3)."""
+    """Cuts the portrait out of a picture and resizes it.
+
+    Args:
+        image: picture, RGB uint8 (height, width, 3)
+        crop: square to cut out, whole pixels of the picture
+        resolution: side R of the result, pixels
+
+    Returns:
+        portrait, RGB uint8 (R, R, 3)
+    """
     left, top, side = int(crop.x), int(crop.y), int(crop.width)
     square = Image.fromarray(image[top : top + side, left : left + side])
     resized = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
     return np.asarray(resized)
 
 
-MIN_IMAGE_SIDE = 32  # pixels; nothing smaller shows a face
-
-
-# Not all that Pillow knows: it gives EPS to another program.
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000", "PPM")
-
-
-MID_GREY = (128, 128, 128)
-
-
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads a picture as RGB uint8 (height, width, 3), upright, transparency laid over mid-grey.
+    """Reads a picture, turned upright, with mid-grey under transparent pixels.
+
+    Args:
+        path: path of the file
+
+    Returns:
+        picture, RGB uint8 (height, width, 3)
 
     Raises:
         InputError: if there is no such file, or it is no picture, damaged, too small or too large.
@@ -43,7 +55,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(f"image {path}: no such file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures before it refuses them
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures, and refuses larger ones
             with Image.open(path, formats=IMAGE_FORMATS) as file:
                 image = _to_rgb(ImageOps.exif_transpose(file))
     except UnidentifiedImageError:
@@ -61,6 +73,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in 8 bits of RGB."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -1,13 +1,10 @@
-"""Sound in, at constant memory (FFmpeg through PyAV)."""
+"""Reads sound at constant memory (FFmpeg through PyAV)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
-import time
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +13,28 @@ import av
 import numpy as np
 
 from emo_rt.errors import InputError, reason
+from emo_rt.media.pipe import Pipe, open_pipe
 
-#: The voice that comes through a pipe, and the seconds of silence of a pipe after which nobody waits any longer.
+#: Path that stands for the voice that comes through standard input.
 STDIN = Path("-")
+#: Seconds of silence after which a pipe is given up.
 STALLED = 30.0
-#: Sample rates that a video's sound can have (those of AAC), in Hz.
+#: Sample rates that AAC, the codec of a video's sound, can have, Hz.
 AAC_SAMPLE_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-HELD_BACK = 0.6  # seconds of sound; more than what an encoder adds at the end
-# Containers whose headers tell the length, so that a file cut short is noticed.
+#: Seconds of sound that are held back until the end of a file is known; more than an encoder's padding.
+HELD_BACK = 0.6
+#: Containers whose headers tell the length of the sound: a file that was cut short is noticed.
 FORMATS_WITH_LENGTH = {"mov", "flac", "aiff", "w64", "au"}
 
 
 @dataclass(frozen=True)
 class SoundChunk:
-    """A stretch of sound: `voice` (samples,) for the model, `sound` (channels, samples) for the video; float32."""
+    """A stretch of sound.
+
+    Attributes:
+        voice: sound for the model, mono, float32 (samples,)
+        sound: sound for the video, float32 (channels, samples)
+    """
 
     voice: np.ndarray
     sound: np.ndarray
@@ -38,23 +43,29 @@ class SoundChunk:
 class AudioStream:
     """The sound of a file, decoded in chunks as often as it is iterated over; memory does not grow with its length.
 
-    Takes whatever FFmpeg decodes, also the sound of a video. `voice` comes at `sample_rate` Hz, mono; `sound` at
-    `sound_rate` Hz in `sound_channels` (1, or 2 for anything wider).
+    It reads whatever FFmpeg decodes, also the sound of a video. `STDIN` in place of a file is live: it can be iterated
+    over once, and its chunks are passed on as soon as they come.
 
-    STDIN in a file's place is read while it comes, and only once (`live`): chunks are passed on as soon as they are
-    there. `close` ends it early.
+    Args:
+        path: path of the file, or `STDIN`
+        sample_rate: sample rate of the voice for the model, Hz
+
+    Attributes:
+        live: whether the sound comes through a pipe
+        sound_rate: sample rate of the sound for the video, Hz
+        sound_channels: channels of the sound for the video: 1, or 2 for anything wider than mono
 
     Raises:
         InputError: here or while iterating, for a file that is missing, empty, cut short, damaged, without sound, or
-            with samples that are no finite numbers; for a pipe that gives nothing for STALLED seconds.
+            with samples that are no finite numbers; for a pipe through which nothing comes for `STALLED` seconds.
     """
 
     def __init__(self, path: str | Path, sample_rate: int) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
         self.live = self.path == STDIN
-        self._pipe: _Pipe | None = None
-        self._piped: av.container.InputContainer | None = None
+        self._pipe: Pipe | None = None
+        self._pipe_container: av.container.InputContainer | None = None
         if not self.live:
             if not os.path.isfile(self.path):
                 raise InputError(f"audio {self.path}: no such file")
@@ -66,25 +77,25 @@ class AudioStream:
             self.sound_channels = min(max(context.channels, 1), 2)
 
     def voice_samples(self) -> int:
-        """Decodes all of it once: the number of voice samples that iterating gives, or the error that it raises."""
+        """The number of voice samples in all; decodes the file once, and raises whatever iterating would raise."""
         return sum(len(chunk.voice) for chunk in self)
 
     def close(self) -> None:
-        """Ends a pipe as if nothing more came."""
+        """Ends a live sound as if nothing more came; does nothing to a file."""
         if self._pipe is not None:
             self._pipe.closed = True
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
-        """The open file, with whatever goes wrong inside of the block turned into an InputError."""
+        """The open container; an error inside the block becomes an InputError."""
         try:
             if self.live:
-                if self._piped is None:
-                    self._pipe = _Pipe(sys.stdin.fileno())
-                    self._piped = _open_pipe(self._pipe)
-                yield self._checked_container(self._piped)
+                if self._pipe_container is None:
+                    self._pipe = Pipe(sys.stdin.fileno(), patience=STALLED)
+                    self._pipe_container = open_pipe(self._pipe)
+                yield self._checked_container(self._pipe_container)
             else:
-                # Nothing but local files: a playlist must not make us fetch what it names.
+                # Local files only: a playlist must not make FFmpeg fetch what it names.
                 with av.open(str(self.path.resolve()), options={"protocol_whitelist": "file"}) as container:
                     yield self._checked_container(container)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -111,7 +122,7 @@ class AudioStream:
             sound = _Tail(self.sound_channels, self.sound_rate, held_back)
             decoded = rate = 0
             for frame in container.decode(stream):
-                frame.pts = None  # gaps in the clock of a file are not silence
+                frame.pts = None  # gaps in a file's timestamps are no silence
                 decoded, rate = decoded + frame.samples, frame.sample_rate
                 voice.add(to_voice.resample(frame))
                 sound.add(to_sound.resample(frame))
@@ -129,7 +140,11 @@ class AudioStream:
         return SoundChunk(voice[0], sound)
 
     def _length(self, container: av.container.InputContainer, stream: av.AudioStream, decoded: float) -> float:
-        """Seconds of sound in a file that gave `decoded` seconds; an InputError if its header says more."""
+        """The seconds of sound in a file from which `decoded` seconds came.
+
+        Raises:
+            InputError: if the header says that there are more.
+        """
         names = set(container.format.name.split(","))
         cut = "wav" in names and _riff_is_cut(self.path)
         declared = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
@@ -137,72 +152,30 @@ class AudioStream:
             cut = decoded < 0.98 * declared - 0.2
         if cut:
             raise InputError(f"audio {self.path}: cut short after {decoded:.1f} s; give the complete file")
-        # AAC fills its last frames up; only the header of an MP4 says how much of them is sound.
+        # An AAC encoder pads the last frames; the header of an MP4 says how much of them is sound.
         return declared if "mov" in names and 0 < decoded - declared < HELD_BACK / 2 else decoded
 
 
-class _Pipe:
-    """What comes through a pipe, as a file to read from; ends where the pipe does, or when it is `closed`."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.closed = descriptor, False
-        self.again = b""  # comes once more
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, at most `size`, as soon as there are any; none at the end."""
-        if self.again:
-            taken, self.again = self.again[:size], self.again[size:]
-            return taken
-        deadline = time.monotonic() + STALLED
-        while not self.closed:
-            if select.select([self.descriptor], [], [], 0.1)[0]:
-                return os.read(self.descriptor, size)
-            if time.monotonic() > deadline:
-                raise InputError(f"audio -: nothing came for {STALLED:g} s; is what sends it still running?")
-        return b""
-
-
-class _Header:
-    """The beginning of a pipe, as a file that gives as many bytes as it is asked for; remembers them."""
-
-    def __init__(self, pipe: _Pipe) -> None:
-        self.pipe, self.content = pipe, b""
-
-    def read(self, size: int) -> bytes:
-        start = len(self.content)
-        while (missing := start + size - len(self.content)) > 0 and (data := self.pipe.read(missing)):
-            self.content += data
-        return self.content[start:]
-
-
-def _open_pipe(pipe: _Pipe) -> av.container.InputContainer:
-    """FFmpeg's reader of a pipe. It gets PCM without the WAV around it: of that it would wait for the first 64 KB."""
-    header = _Header(pipe)
-    try:
-        with wave.open(header) as file:  # type: ignore[call-overload]
-            width, rate, channels = file.getsampwidth(), file.getframerate(), file.getnchannels()
-    except (wave.Error, EOFError):
-        pipe.again = header.content
-        return av.open(pipe, "r")
-    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
-    codec = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}[width]
-    return av.open(pipe, "r", format=codec, options={"sample_rate": str(rate), "ch_layout": layout})
-
-
 class _Tail:
-    """Resampled sound of which the last seconds are held back until it is known where it ends."""
+    """Resampled sound whose last seconds are held back until its end is known.
+
+    Args:
+        channels: number of channels
+        rate: sample rate, Hz
+        held_back: seconds that are held back
+    """
 
     def __init__(self, channels: int, rate: int, held_back: float) -> None:
         self.rate, self.held_back = rate, held_back
-        self.taken = 0
+        self.taken = 0  # samples
         self.held = np.zeros((channels, 0), np.float32)
 
     def add(self, frames: list[av.AudioFrame]) -> None:
-        """Adds planar float frames."""
+        """Appends planar float frames."""
         self.held = np.concatenate([self.held, *(frame.to_ndarray() for frame in frames)], axis=1)
 
     def take(self, count: int | None = None) -> np.ndarray:
-        """What need not be held back (or the next `count` samples): float32 (channels, samples)."""
+        """The next `count` samples, or all that need not be held back: float32 (channels, samples)."""
         if count is None:
             count = max(self.held.shape[1] - int(self.held_back * self.rate), 0)
         taken, self.held = self.held[:, :count], self.held[:, count:]
@@ -217,16 +190,27 @@ class _Tail:
 
 
 def _riff_is_cut(path: Path) -> bool:
-    """Whether a WAV file is shorter than its header says (FFmpeg reads what there is and keeps silent)."""
+    """Whether a WAV file is shorter than its header says; FFmpeg reads what is there without a warning."""
     with open(path, "rb") as file:
         header = file.read(8)
     if len(header) < 8 or header[:4] != b"RIFF":
         return False
     size = int.from_bytes(header[4:8], "little")
-    # A recorder that streams does not know the size and writes a huge one.
-    return size < 0x7FFF0000 and path.stat().st_size + 64 < size + 8  # some writers miscount by a few
+    # A recorder that streams does not know the size, and writes a huge one.
+    return size < 0x7FFF0000 and path.stat().st_size + 64 < size + 8  # some writers miscount by a few bytes
 
 
 def read_voice(path: str | Path, sample_rate: int) -> np.ndarray:
-    """All of a file's sound, mono: float32 (samples,). For training; the runtime streams. Raises as `AudioStream`."""
+    """Reads all of a file's sound at once, for training; the runtime streams it.
+
+    Args:
+        path: path of the file
+        sample_rate: sample rate of the result, Hz
+
+    Returns:
+        the sound, mono, float32 (samples,)
+
+    Raises:
+        InputError: see `AudioStream`.
+    """
     return np.concatenate([chunk.voice for chunk in AudioStream(path, sample_rate)])

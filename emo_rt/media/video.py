@@ -1,7 +1,7 @@
-"""Video out: each clip a stretch of H.264 that stands for itself, all of them and the sound an MP4 (FFmpeg, by PyAV).
+"""Encodes clips as H.264 and joins them with the sound to an MP4 (FFmpeg through PyAV).
 
-A clip begins with a key frame and refers to no other, so that clips can be encoded as they come, kept, and joined after
-a stop to the file that an undisturbed run writes.
+A clip begins with a key frame and refers to no other clip. So clips can be encoded as they come and kept, and a run
+that goes on after a stop writes the same file as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -20,16 +20,26 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 
 from emo_rt.errors import InputError, reason
 
-#: No B-frames: packets come in the order of the frames. The only key frame is the first.
+#: Options of the encoder. Without B-frames, packets come in the order of the frames. Only the first is a key frame.
 H264 = {"crf": "18", "bf": "0", "g": "100000", "sc_threshold": "0", "threads": "1"}
-#: Of an MP4 that is complete when it appears, and of one that plays while it grows.
-WHOLE = {"movflags": "+faststart"}
-GROWING = {"movflags": "+delay_moov+default_base_moof", "frag_duration": "40000", "flush_packets": "1"}
+#: Options of the muxer for an MP4 with its index at the start, written when the file ends.
+INDEXED = {"movflags": "+faststart"}
+#: Options of the muxer for a fragmented MP4, which plays while it grows; a fragment lasts 40 ms or more.
+FRAGMENTED = {"movflags": "+delay_moov+default_base_moof", "frag_duration": "40000", "flush_packets": "1"}
+#: Path that stands for standard output.
 STDOUT = Path("-")
 
 
 def encode_clip(frames: np.ndarray, frames_per_second: int) -> list[bytes]:
-    """A clip's frames, RGB uint8 (k, height, width, 3), even sides, as k packets of H.264."""
+    """Encodes the frames of a clip as H.264.
+
+    Args:
+        frames: frames with even sides, RGB uint8 (k, height, width, 3)
+        frames_per_second: frame rate of the video
+
+    Returns:
+        k packets, one for each frame
+    """
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, av.VideoCodecContext)
     _configure(context, (frames.shape[2], frames.shape[1]), frames_per_second)
@@ -58,17 +68,21 @@ def _configure(context: av.VideoCodecContext, size: tuple[int, int], frames_per_
 class VideoWriter:
     """Writes clips and sound into an MP4; a context manager.
 
-    Sound may run ahead of the picture. In the end it is filled with silence to the picture's length, or cut unless the
-    file is `growing`. Leaving by an exception leaves what is written so far: an MP4 only if it is `growing`.
+    Sound may be written ahead of the picture. At the end, sound that is too short is filled up with silence, and sound
+    that is too long is cut; a fragmented MP4 keeps it. After an exception, what is written so far stays; it plays only
+    if the MP4 is fragmented.
 
     Args:
-        path: of the file, replaced if it exists; STDOUT with `growing`.
-        size: (width, height) of the frames, pixels, even.
-        frames_per_second: of the picture.
-        sound_rate: Hz, one of `emo_rt.media.sound.AAC_SAMPLE_RATES`.
-        sound_channels: 1 or 2.
-        metadata: of the file: title, comment, ...
-        growing: write a fragmented MP4, which plays while it grows.
+        path: path of the file, which is replaced if it exists; `STDOUT` for a fragmented MP4 only
+        size: (width, height) of the frames, pixels, even
+        frames_per_second: frame rate of the video
+        sound_rate: sample rate of the sound, Hz, one of `emo_rt.media.sound.AAC_SAMPLE_RATES`
+        sound_channels: number of channels of the sound, 1 or 2
+        metadata: metadata of the file: title, comment and the like
+        fragmented: whether to write a fragmented MP4, which plays while it grows
+
+    Attributes:
+        frames_written: number of frames that are written
 
     Raises:
         InputError: on entering or writing, if the file cannot be written.
@@ -83,7 +97,7 @@ class VideoWriter:
         sound_channels: int,
         *,
         metadata: Mapping[str, str] | None = None,
-        growing: bool = False,
+        fragmented: bool = False,
     ) -> None:
         self.path = Path(path)
         self.size = size
@@ -91,10 +105,10 @@ class VideoWriter:
         self.sound_rate = sound_rate
         self.layout = "mono" if sound_channels == 1 else "stereo"
         self.metadata = dict(metadata or {})
-        self.growing = growing
+        self.fragmented = fragmented
         self.frames_written = 0
         self._samples_written = 0
-        self._pending = np.zeros((sound_channels, 0), np.float32)
+        self._pending = np.zeros((sound_channels, 0), np.float32)  # sound that is not encoded yet
         self._container: av.container.OutputContainer | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -103,7 +117,7 @@ class VideoWriter:
         return self
 
     def _open(self, target: str) -> None:
-        self._container = av.open(target, "w", format="mp4", options=GROWING if self.growing else WHOLE)
+        self._container = av.open(target, "w", format="mp4", options=FRAGMENTED if self.fragmented else INDEXED)
         self._container.metadata.update(self.metadata)
         self._video = self._container.add_stream("libx264", rate=self.frames_per_second, options=H264)
         _configure(self._video.codec_context, self.size, self.frames_per_second)
@@ -111,13 +125,13 @@ class VideoWriter:
         self._container.start_encoding()
 
     def write_sound(self, sound: np.ndarray) -> None:
-        """Adds sound, float32 (channels, samples)."""
+        """Appends sound, float32 (channels, samples)."""
         self._pending = np.concatenate([self._pending, sound], axis=1)
-        # The muxer keeps pictures back until it has the sound that is heard with the next one.
-        self._encode_sound(self._pending.shape[1] if self.growing else self._sound_due())
+        # The muxer holds a frame back until it has the sound of the next one.
+        self._encode_sound(self._pending.shape[1] if self.fragmented else self._sound_due())
 
     def write_clip(self, packets: Sequence[bytes]) -> None:
-        """Adds a clip as `encode_clip` gives it, and the sound that goes with it."""
+        """Appends a clip, the packets that `encode_clip` returns, and the sound that goes with it."""
         assert self._container is not None, "use VideoWriter in a with statement"
         first, self.frames_written = self.frames_written, self.frames_written + len(packets)
         self._encode_sound(self._sound_due())
@@ -131,14 +145,15 @@ class VideoWriter:
 
     @property
     def owes_sound(self) -> bool:
-        """Whether the picture is ahead of the sound."""
+        """Whether the frames that are written last longer than the sound that is encoded."""
         return self._sound_due() > 0
 
     def _sound_due(self) -> int:
-        """Samples that the picture written so far is still owed."""
+        """The number of samples by which the frames that are written are ahead of the sound that is encoded."""
         return round(self.frames_written * self.sound_rate / self.frames_per_second) - self._samples_written
 
     def _encode_sound(self, samples: int) -> None:
+        """Encodes the next `samples` samples of the pending sound, or as many as there are."""
         sound, self._pending = self._pending[:, :samples], self._pending[:, samples:]
         if not sound.shape[1]:
             return
@@ -172,7 +187,7 @@ class VideoWriter:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns what goes wrong in writing an output into an InputError."""
+    """Turns an error in writing the output `path` into an InputError."""
     try:
         yield
     except BrokenPipeError as error:
@@ -182,10 +197,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def check_output(path: Path) -> None:
-    """Raises InputError for a name that no video can have, or a place where none can be written."""
+    """Raises InputError if no video can be written under this name."""
     if path.suffix.lower() != ".mp4":
         raise InputError(f"output {path}: the video is an MP4; give a name that ends in .mp4")
     if os.path.isdir(path):
         raise InputError(f"output {path}: is a directory; give the name of a file in it")
     with explained(path), contextlib.suppress(FileNotFoundError):
-        path.lstat()  # complains of a name that no file can have
+        path.lstat()  # raises OSError for a name that no file can have

@@ -1,4 +1,4 @@
-"""What clips cost on this machine, measured by making some, once, and kept in the user's cache."""
+"""The costs of clips on this machine: measured once by making some, and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from emo_rt.bundle import Bundle
+from emo_rt.atomic import atomic_write
+from emo_rt.bundle import STEP_GRAPHS, Bundle, RuntimeConfig
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
 from emo_rt.cascade.sampling import Sampling
@@ -27,18 +28,21 @@ from emo_rt.engines.registry import BACKENDS
 from emo_rt.media.boxes import Box
 from emo_rt.media.video import encode_clip
 
-#: Clips of each measurement; the first fills the stages and is not counted.
-CLIPS = 5
+#: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
+CLIPS_PER_RUN = 5
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that clips take while all stages are at work.
+    """The seconds that clips take while prefetch keeps all threads at work.
 
     Attributes:
-        start: what comes before the first clip, and after its denoising.
-        clip: everything of a clip but its steps.
-        backbone, guided_backbone, cached_backbone, cached_guided_backbone: a step with that graph.
+        start: seconds that the first clip takes beyond what every clip takes
+        clip: seconds of a clip without its steps
+        backbone: seconds of a full step without guidance
+        guided_backbone: seconds of a guided full step
+        cached_backbone: seconds of a cached step without guidance
+        cached_guided_backbone: seconds of a guided cached step
     """
 
     start: float
@@ -49,59 +53,84 @@ class Costs:
     cached_guided_backbone: float
 
     def clip_seconds(self, sampling: Sampling) -> float:
-        """What one clip takes after another."""
+        """The seconds from one clip to the next."""
         return self.clip + sum(getattr(self, graph) for graph in sampling.graphs)
 
     def first_frame(self, sampling: Sampling) -> float:
-        """What the first clip takes until it is written, engines loaded."""
+        """The seconds until the first clip is written, engines loaded."""
         return self.start + self.clip_seconds(sampling)
 
 
+def measured_runs(guidance_scale: float) -> list[Sampling]:
+    """The runs whose timings tell the costs of a clip and of each step graph apart.
+
+    Against the first run, the second tells what a guided step costs and with it what a clip costs without its steps;
+    the others put one other step graph to work each.
+    """
+    few_steps = Sampling(2, guidance_scale, guided_steps=2)
+    guided = Sampling(8, guidance_scale, guided_steps=8)
+    plain = Sampling(8, guidance_scale, guided_steps=0)
+    cached_guided = Sampling(8, guidance_scale, guided_steps=8, cache_interval=8)
+    cached = Sampling(8, guidance_scale, guided_steps=0, cache_interval=8)
+    return [few_steps, guided, plain, cached_guided, cached]
+
+
+def solve_costs(runs: Sequence[Sampling], seconds: Sequence[float], first_seconds: float) -> Costs:
+    """Finds the costs by which the timings of some runs add up, in the sense of least squares; none is below 0.
+
+    Args:
+        runs: samplings of the runs
+        seconds: seconds from one clip to the next in each run
+        first_seconds: seconds until the first clip of the first run
+    """
+    # Rows: the runs' clips, then the first run's first clip. Columns: how often each cost occurs in that row.
+    clips = [[0, 1, *(run.graphs.count(graph) for graph in STEP_GRAPHS)] for run in runs]
+    first_clip = [1, *clips[0][1:]]
+    design = np.array([*clips, first_clip], float)  # (runs + 1, 2 + step graphs)
+    solution, *_ = np.linalg.lstsq(design, np.array([*seconds, first_seconds]), rcond=None)
+    start, clip, *steps = np.maximum(solution, 0.0).tolist()
+    return Costs(start, clip, **dict(zip(STEP_GRAPHS, steps, strict=True)))
+
+
 def measure_costs(cascade: Cascade) -> Costs:
-    """Makes clips of noise in five ways, which tell the costs apart."""
+    """Measures the costs of a cascade by making clips of noise."""
+    runs = measured_runs(cascade.config.guidance_scale)
+    _time_clips(cascade, Sampling(1, cascade.config.guidance_scale, guided_steps=1))  # engines are slow at first
+    times = [_time_clips(cascade, run) for run in runs]
+    return solve_costs(runs, [statistics.median(later) for _, *later in times], first_seconds=times[0][0])
+
+
+def _time_clips(cascade: Cascade, sampling: Sampling) -> list[float]:
+    """The seconds until the first clip of noise is encoded, and from each clip to the next."""
     config = cascade.config
-    portrait = np.random.default_rng(0).integers(256, size=(config.resolution, config.resolution, 3), dtype=np.uint8)
-    face = Box(config.resolution // 4, config.resolution // 4, config.resolution // 2, config.resolution // 2)
-    chunk = np.random.default_rng(0).standard_normal(config.samples_per_frame * config.clip_frames).astype(np.float32)
+    portrait, face, chunk = _noise_inputs(config)
+    clips = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling)
+    written = [time.perf_counter()]
+    with closing(decoded_clips(cascade, clips)) as decoded:
+        for _, frames in itertools.islice(decoded, CLIPS_PER_RUN):
+            encode_clip(frames, config.frames_per_second)
+            written.append(time.perf_counter())
+    return [after - before for before, after in itertools.pairwise(written)]
 
-    def seconds(steps: int, guided_steps: int, cache_interval: int = 1) -> tuple[float, float]:
-        """Of the first clip, and of each after it."""
-        sampling = Sampling(steps, config.guidance_scale, guided_steps, cache_interval)
-        clips = cascade.denoise(portrait, face, itertools.repeat(0.1 * chunk), sampling)
-        times = [time.perf_counter()]
-        with closing(decoded_clips(cascade, clips)) as decoded:
-            for _, frames in itertools.islice(decoded, CLIPS):
-                encode_clip(frames, config.frames_per_second)
-                times.append(time.perf_counter())
-        first, *others = np.diff(times)
-        return float(first), statistics.median(others)
 
-    seconds(1, 1)  # engines are slow at first
-    first, few = seconds(2, 2)
-    guided, plain, cached_guided, cached = (
-        seconds(8, guided_steps, interval)[1] for interval in (1, 8) for guided_steps in (8, 0)
-    )
-    guided_step = max(guided - few, 0.0) / 6
-    clip = max(few - 2 * guided_step, 0.0)
-    plain_step = max(plain - clip, 0.0) / 8
-    return Costs(
-        start=max(first - few, 0.0),
-        clip=clip,
-        backbone=plain_step,
-        guided_backbone=guided_step,
-        cached_backbone=max(cached - clip - plain_step, 0.0) / 7,
-        cached_guided_backbone=max(cached_guided - clip - guided_step, 0.0) / 7,
-    )
+def _noise_inputs(config: RuntimeConfig) -> tuple[np.ndarray, Box, np.ndarray]:
+    """A portrait of noise, uint8 (R, R, 3), a face box in its middle and the voice of a clip, float32 (samples,)."""
+    side = config.resolution
+    portrait = np.random.default_rng(0).integers(256, size=(side, side, 3), dtype=np.uint8)
+    voice = np.random.default_rng(0).standard_normal(config.samples_per_frame * config.clip_frames).astype(np.float32)
+    return portrait, Box(side // 4, side // 4, side // 2, side // 2), 0.1 * voice
 
 
 def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[], Cascade]) -> Costs:
-    """The costs of a bundle with a backend, from the cache or measured now.
+    """The costs of a bundle with a backend: those in the cache, or measured now.
 
-    They are measured again when the bundle, the processor, the number of cores or the backend's version changed.
+    They are measured again when the bundle, the processor, the number of cores or the backend's version has changed.
 
     Args:
-        threads: CPU threads, or None for one per core.
-        load: gives the engines, if they are needed.
+        bundle: verified bundle
+        backend: name of the backend, a key of `emo_rt.engines.registry.BACKENDS`
+        threads: number of CPU threads; None for one per core
+        load: function that loads the cascade; called only if the costs are measured
     """
     path = cache_file()
     key = _key(bundle, backend, threads)
@@ -113,27 +142,34 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
 
 
 def correct(bundle: Bundle, backend: str, threads: int | None, factor: float) -> None:
-    """Multiplies known costs by what a long run tells of them."""
+    """Multiplies the cached costs of a bundle by a factor that a long run has shown.
+
+    Args:
+        bundle: verified bundle
+        backend: name of the backend
+        threads: number of CPU threads; None for one per core
+        factor: factor of all costs
+    """
     known, key = _read(cache_file()), _key(bundle, backend, threads)
     if key in known:
         _write({**known, key: {name: factor * seconds for name, seconds in known[key].items()}})
 
 
 def cache_file() -> Path:
-    """Where costs are kept."""
+    """The file that costs are kept in."""
     return Path(platformdirs.user_cache_dir("emo-rt", appauthor=False)) / "costs.json"
 
 
 def _write(known: Mapping[str, Mapping[str, float]]) -> None:
     path = cache_file()
-    with contextlib.suppress(OSError):  # a cache that cannot be written is none
+    with contextlib.suppress(OSError):  # without a cache, costs are measured in every run
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(known, indent=1))
-        temporary.replace(path)
+        with atomic_write(path) as file:
+            file.write(json.dumps(known, indent=1).encode())
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
+    """The costs in the cache by their key; none if it cannot be read."""
     try:
         found = json.loads(path.read_text())
         return {key: value for key, value in found.items() if set(value) == {f.name for f in fields(Costs)}}
@@ -142,6 +178,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _key(bundle: Bundle, backend: str, threads: int | None) -> str:
+    """All that the costs depend on, as the key of the cache."""
     package = importlib.import_module(BACKENDS[backend].packages[0])
     return " | ".join(
         [
@@ -154,7 +191,7 @@ def _key(bundle: Bundle, backend: str, threads: int | None) -> str:
 
 
 def _processor() -> str:
-    """The processor's name and abilities, by which engines choose what they do."""
+    """The processor's name and instruction sets, by which backends choose their kernels."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -14,10 +14,11 @@ PRESETS_NAME = "presets.json"
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to denoise, and how well mouths follow the voice then.
+    """A sampling, and how well the mouth follows the voice with it.
 
     Attributes:
-        sync: correlation of the mouth's opening with the truth; None if it was never measured.
+        sampling: how clips are denoised
+        sync: correlation r of the mouth's opening with the truth; None if it was not measured
     """
 
     sampling: Sampling
@@ -28,7 +29,10 @@ class Preset:
 
 
 def read_presets(bundle: Bundle) -> list[Preset]:
-    """The presets of a bundle, best first: as `export.presets` measured them, or else its own, guided less and less.
+    """The presets of a bundle, best first.
+
+    They are those that `export.presets` measured. A bundle without measurements has its default sampling, and the same
+    with half of its guided steps and with one.
 
     Raises:
         BundleError: if the measurements cannot be read.
@@ -37,8 +41,8 @@ def read_presets(bundle: Bundle) -> list[Preset]:
         rows = json.loads((bundle.directory / PRESETS_NAME).read_text())["presets"]
         return [Preset(Sampling(*(row[field.name] for field in fields(Sampling))), row["sync"]) for row in rows]
     except FileNotFoundError:
-        own = Sampling.of(bundle.config)
-        guided = sorted({own.guided_steps, own.guided_steps // 2, min(own.guided_steps, 1)}, reverse=True)
-        return [Preset(replace(own, guided_steps=count)) for count in guided]
+        default = Sampling.of(bundle.config)
+        guided = sorted({default.guided_steps, default.guided_steps // 2, min(default.guided_steps, 1)}, reverse=True)
+        return [Preset(replace(default, guided_steps=count)) for count in guided]
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise BundleError(f"bundle {bundle.directory}: {PRESETS_NAME} cannot be read ({error}); remove it") from error

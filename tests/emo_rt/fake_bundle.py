@@ -74,121 +74,149 @@ def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
     return TensorSpec(name, dtype, shape)
 
 
-def graphs() -> dict[str, tuple[onnx.ModelProto, list[TensorSpec], list[TensorSpec]]]:
-    """The models with their inputs and outputs."""
-    f, n, c, s, r, d = CONFIG.clip_frames, CONFIG.motion_frames, 4, 8, CONFIG.resolution, 8
-    features, latents, one = spec("audio_features", f + 2, d), (f, c, s, s), spec("latents", 1, c, s, s)
-    result = {}
+#: A model with its inputs and outputs.
+FakeGraph = tuple[onnx.ModelProto, list[TensorSpec], list[TensorSpec]]
+# As in the paper: f frames, n motion frames, latents (c, s, s), frames of R x R pixels; audio features of width d.
+F, N, C, S, R, D = CONFIG.clip_frames, CONFIG.motion_frames, 4, 8, CONFIG.resolution, 8
+FEATURES = spec("audio_features", F + 2, D)
+LATENTS = spec("latents", F, C, S, S)
+CONDITIONS = [spec("face_latents", 1, C, S, S), spec("audio_value_00", 2, F + 2, C)]
+REFERENCES = [spec("reference_key_00", 1, C, S, S), spec("motion_value_00", N, C, S, S)]
+TIME_EMBEDDING = spec("time_embedding", 1)
+COEFFICIENTS = [spec(name, 1) for name in ("latents_coefficient", "prediction_coefficient")]
 
-    def finish(name: str, builder: GraphBuilder, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> None:
-        result[name] = (builder.model(name, inputs, outputs), inputs, outputs)
 
-    def finish_step(builder: GraphBuilder, halves: list[str]) -> list[TensorSpec]:
-        """From the predictions of the halves to the next latents; returns what that takes for guidance."""
-        prediction = "voice_prediction"
-        if len(halves) == 2:
-            builder.add("difference", "Sub", "voice_prediction", "no_voice_prediction")
-            builder.add("scaled", "Mul", "guidance_scale", "difference")
-            prediction = builder.add("prediction", "Add", "no_voice_prediction", "scaled")
-        builder.add("kept", "Mul", "latents_coefficient", "latents")
-        builder.add("moved", "Mul", prediction, "prediction_coefficient")
-        builder.add("next_latents", "Add", "kept", "moved")
-        return [spec("guidance_scale", 1)] if len(halves) == 2 else []
+def graphs() -> dict[str, FakeGraph]:
+    """The graphs of the bundle by name."""
+    return {
+        "audio_encoder": audio_encoder(),
+        "conditioning": conditioning(),
+        "vae_encoder": vae_encoder(),
+        "reference_net": reference_net(),
+        "time_embedding": time_embedding(),
+        "backbone": backbone("backbone", ["voice"]),
+        "cached_backbone": cached_backbone("cached_backbone", ["voice"]),
+        "guided_backbone": backbone("guided_backbone", ["no_voice", "voice"]),
+        "cached_guided_backbone": cached_backbone("cached_guided_backbone", ["no_voice", "voice"]),
+        "vae_decoder": vae_decoder(),
+    }
 
+
+def finish(name: str, builder: GraphBuilder, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> FakeGraph:
+    return builder.model(name, inputs, outputs), inputs, outputs
+
+
+def audio_encoder() -> FakeGraph:
     g = GraphBuilder(1)
-    g.add("frames", "Reshape", "waveform", g.constant("by_frame", [f + 4, CONFIG.samples_per_frame], np.int64))
-    g.add("projected", "MatMul", "frames", g.weight("w", CONFIG.samples_per_frame, d))
-    rows = [g.constant(name, [value], np.int64) for name, value in (("from", 1), ("to", f + 3), ("axis", 0))]
+    g.add("frames", "Reshape", "waveform", g.constant("by_frame", [F + 4, CONFIG.samples_per_frame], np.int64))
+    g.add("projected", "MatMul", "frames", g.weight("w", CONFIG.samples_per_frame, D))
+    rows = [g.constant(name, [value], np.int64) for name, value in (("from", 1), ("to", F + 3), ("axis", 0))]
     g.add("inner", "Slice", "projected", *rows)
     g.add("audio_features", "Tanh", "inner")
-    finish("audio_encoder", g, [spec("waveform", 1, CONFIG.window_samples)], [features])
+    return finish("audio_encoder", g, [spec("waveform", 1, CONFIG.window_samples)], [FEATURES])
 
+
+def conditioning() -> FakeGraph:
     g = GraphBuilder(2)
-    g.add("projected", "MatMul", "audio_features", g.weight("w", d, c))
+    g.add("projected", "MatMul", "audio_features", g.weight("w", D, C))
     g.add("column", "Unsqueeze", "head_speed", g.constant("last", [1], np.int64))
     g.add("voice", "Add", "projected", "column")
-    g.add("no_voice", "Mul", "column", g.constant("zeros", np.zeros((1, c))))
+    g.add("no_voice", "Mul", "column", g.constant("zeros", np.zeros((1, C))))
     for half in ("no_voice", "voice"):
         g.add(f"{half}_first", "Unsqueeze", half, g.constant(f"{half}_axis", [0], np.int64))
     g.add("audio_value_00", "Concat", "no_voice_first", "voice_first", axis=0)
     g.add("pooled", "AveragePool", "face_region", kernel_shape=[4, 4], strides=[4, 4])
-    g.add("face_latents", "Conv", "pooled", g.weight("face", c, 1, 1, 1))
-    finish(
-        "conditioning",
-        g,
-        [features, spec("head_speed", f + 2), spec("face_region", 1, 1, r, r)],
-        [spec("face_latents", 1, c, s, s), spec("audio_value_00", 2, f + 2, c)],
-    )
+    g.add("face_latents", "Conv", "pooled", g.weight("face", C, 1, 1, 1))
+    inputs = [FEATURES, spec("head_speed", F + 2), spec("face_region", 1, 1, R, R)]
+    return finish("conditioning", g, inputs, CONDITIONS)
 
+
+def vae_encoder() -> FakeGraph:
     g = GraphBuilder(3)
     g.add("real", "Cast", "image", to=TensorProto.FLOAT)
     g.add("scaled", "Div", "real", g.constant("half", 127.5))
     g.add("centred", "Sub", "scaled", g.constant("unit", 1.0))
     g.add("planes", "Transpose", "centred", perm=[0, 3, 1, 2])
     g.add("pooled", "AveragePool", "planes", kernel_shape=[4, 4], strides=[4, 4])
-    g.add("latents", "Conv", "pooled", g.weight("w", c, 3, 1, 1))
-    finish("vae_encoder", g, [spec("image", 1, r, r, 3, dtype="uint8")], [one])
+    g.add("latents", "Conv", "pooled", g.weight("w", C, 3, 1, 1))
+    return finish("vae_encoder", g, [spec("image", 1, R, R, 3, dtype="uint8")], [spec("latents", 1, C, S, S)])
 
+
+def reference_net() -> FakeGraph:
     g = GraphBuilder(4)
-    g.add("reference_key_00", "Conv", "reference_latents", g.weight("w", c, c, 1, 1))
-    g.add("motion_value_00", "Conv", "motion_latents", g.weight("v", c, c, 1, 1))
-    finish(
-        "reference_net",
-        g,
-        [spec("reference_latents", 1, c, s, s), spec("motion_latents", n, c, s, s)],
-        [spec("reference_key_00", 1, c, s, s), spec("motion_value_00", n, c, s, s)],
-    )
+    g.add("reference_key_00", "Conv", "reference_latents", g.weight("w", C, C, 1, 1))
+    g.add("motion_value_00", "Conv", "motion_latents", g.weight("v", C, C, 1, 1))
+    inputs = [spec("reference_latents", 1, C, S, S), spec("motion_latents", N, C, S, S)]
+    return finish("reference_net", g, inputs, REFERENCES)
 
+
+def time_embedding() -> FakeGraph:
     g = GraphBuilder(5)
     g.add("time_embedding", "Mul", "timestep", g.constant("thousandth", 1e-3))
-    finish("time_embedding", g, [spec("timestep", 1)], [spec("time_embedding", 1)])
+    return finish("time_embedding", g, [spec("timestep", 1)], [TIME_EMBEDDING])
 
-    conditions = [
-        spec for graph in ("time_embedding", "conditioning", "reference_net") for spec in result[graph][2]
-    ] + [spec(name, 1) for name in ("latents_coefficient", "prediction_coefficient")]
-    for name, halves in (("backbone", ["voice"]), ("guided_backbone", ["no_voice", "voice"])):
-        g = GraphBuilder(6)
-        g.add("motion", "ReduceMean", "motion_value_00", axes=[0], keepdims=1)
-        g.add("base", "Sum", "latents", "face_latents", "reference_key_00", "motion", "time_embedding")
-        w = g.weight("w", c, c, 1, 1)
-        for index, half in enumerate(["no_voice", "voice"]):
-            if half in halves:
-                at = g.constant(f"{half}_at", index, np.int64)
-                g.add(f"{half}_rows", "Gather", "audio_value_00", at, axis=0)
-                rows = [g.constant(f"{half}_{k}", [v], np.int64) for k, v in (("from", 1), ("to", f + 1), ("axis", 0))]
-                g.add(f"{half}_own", "Slice", f"{half}_rows", *rows)
-                g.add(f"{half}_all", "ReduceMean", f"{half}_rows", axes=[0], keepdims=1)
-                g.add(f"{half}_sum", "Add", f"{half}_own", f"{half}_all")
-                g.add(f"{half}_audio", "Reshape", f"{half}_sum", g.constant(f"{half}_shape", [f, c, 1, 1], np.int64))
-                g.add(f"{half}_heard", "Add", "base", f"{half}_audio")
-                g.add(f"{half}_mixed", "Conv", f"{half}_heard", w)
-                g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
-        g.add("deep_features", "Concat", *(f"{half}_mixed" for half in halves), axis=0)
-        deep = spec("deep_features", len(halves) * f, c, s, s)
-        guided = finish_step(g, halves)
-        finish(name, g, [spec("latents", *latents), *guided, *conditions], [spec("next_latents", *latents), deep])
 
-        g = GraphBuilder(7)
-        g.add("base", "Sum", "latents", "face_latents", "time_embedding")
-        for index, half in enumerate(halves):
-            rows = [(f"{half}_from", index * f), (f"{half}_to", (index + 1) * f), (f"{half}_along", 0)]
-            g.add(f"{half}_deep", "Slice", "deep_features", *(g.constant(k, [v], np.int64) for k, v in rows))
-            g.add(f"{half}_sum", "Add", "base", f"{half}_deep")
-            g.add(f"{half}_prediction", "Tanh", f"{half}_sum")
-        finish_step(g, halves)
-        taken = [spec for spec in conditions if spec.name in ("face_latents", "time_embedding") or len(spec.shape) == 1]
-        inputs = [spec("latents", *latents), *guided, *taken, deep]
-        finish(f"cached_{name}", g, inputs, [spec("next_latents", *latents)])
+def backbone(name: str, halves: list[str]) -> FakeGraph:
+    """A full step; with two halves, the one without voice and the one with it, a guided one."""
+    g = GraphBuilder(6)
+    g.add("motion", "ReduceMean", "motion_value_00", axes=[0], keepdims=1)
+    g.add("base", "Sum", "latents", "face_latents", "reference_key_00", "motion", "time_embedding")
+    w = g.weight("w", C, C, 1, 1)
+    for half in halves:
+        at = g.constant(f"{half}_at", ["no_voice", "voice"].index(half), np.int64)
+        g.add(f"{half}_rows", "Gather", "audio_value_00", at, axis=0)
+        rows = [g.constant(f"{half}_{k}", [v], np.int64) for k, v in (("from", 1), ("to", F + 1), ("axis", 0))]
+        g.add(f"{half}_own", "Slice", f"{half}_rows", *rows)
+        g.add(f"{half}_all", "ReduceMean", f"{half}_rows", axes=[0], keepdims=1)
+        g.add(f"{half}_sum", "Add", f"{half}_own", f"{half}_all")
+        g.add(f"{half}_audio", "Reshape", f"{half}_sum", g.constant(f"{half}_shape", [F, C, 1, 1], np.int64))
+        g.add(f"{half}_heard", "Add", "base", f"{half}_audio")
+        g.add(f"{half}_mixed", "Conv", f"{half}_heard", w)
+        g.add(f"{half}_prediction", "Tanh", f"{half}_mixed")
+    g.add("deep_features", "Concat", *(f"{half}_mixed" for half in halves), axis=0)
+    inputs = [LATENTS, *next_latents(g, halves), TIME_EMBEDDING, *CONDITIONS, *REFERENCES, *COEFFICIENTS]
+    return finish(name, g, inputs, [spec("next_latents", *LATENTS.shape), deep_features(halves)])
 
+
+def cached_backbone(name: str, halves: list[str]) -> FakeGraph:
+    """A cached step, for the deep features of a `backbone` with the same halves."""
+    g = GraphBuilder(7)
+    g.add("base", "Sum", "latents", "face_latents", "time_embedding")
+    for index, half in enumerate(halves):
+        rows = [(f"{half}_from", index * F), (f"{half}_to", (index + 1) * F), (f"{half}_along", 0)]
+        g.add(f"{half}_deep", "Slice", "deep_features", *(g.constant(k, [v], np.int64) for k, v in rows))
+        g.add(f"{half}_sum", "Add", "base", f"{half}_deep")
+        g.add(f"{half}_prediction", "Tanh", f"{half}_sum")
+    inputs = [LATENTS, *next_latents(g, halves), TIME_EMBEDDING, CONDITIONS[0], *COEFFICIENTS, deep_features(halves)]
+    return finish(name, g, inputs, [spec("next_latents", *LATENTS.shape)])
+
+
+def next_latents(g: GraphBuilder, halves: list[str]) -> list[TensorSpec]:
+    """Adds guidance and the DDIM update to a step; returns the input that guidance takes."""
+    prediction = "voice_prediction"
+    if len(halves) == 2:
+        g.add("difference", "Sub", "voice_prediction", "no_voice_prediction")
+        g.add("scaled", "Mul", "guidance_scale", "difference")
+        prediction = g.add("prediction", "Add", "no_voice_prediction", "scaled")
+    g.add("kept", "Mul", "latents_coefficient", "latents")
+    g.add("moved", "Mul", prediction, "prediction_coefficient")
+    g.add("next_latents", "Add", "kept", "moved")
+    return [spec("guidance_scale", 1)] if len(halves) == 2 else []
+
+
+def deep_features(halves: list[str]) -> TensorSpec:
+    return spec("deep_features", len(halves) * F, C, S, S)
+
+
+def vae_decoder() -> FakeGraph:
     g = GraphBuilder(8)
-    g.add("wide", "Conv", "latents", g.weight("w", 48, c, 1, 1))
+    g.add("wide", "Conv", "latents", g.weight("w", 48, C, 1, 1))
     g.add("planes", "DepthToSpace", "wide", blocksize=4)
     g.add("unit", "Sigmoid", "planes")
     g.add("bright", "Mul", "unit", g.constant("white", 255.0))
     g.add("pixels", "Transpose", "bright", perm=[0, 2, 3, 1])
     g.add("frames", "Cast", "pixels", to=TensorProto.UINT8)
-    finish("vae_decoder", g, [spec("latents", *latents)], [spec("frames", f, r, r, 3, dtype="uint8")])
-    return result
+    return finish("vae_decoder", g, [LATENTS], [spec("frames", F, R, R, 3, dtype="uint8")])
 
 
 def write_fake_bundle(directory: Path) -> Path:

@@ -14,6 +14,7 @@ from PIL import Image
 from samples import drawn_face, tones, write_sound
 
 from emo_rt import run
+from emo_rt.bundle import FORMAT_VERSION
 from emo_rt.cascade.cascade import Cascade
 
 
@@ -147,11 +148,17 @@ def test_no_face(desk: Desk) -> None:
     desk.refuses("image", "wall.png", "no face", "--face-box", image=desk.directory / "wall.png")
 
 
-@pytest.mark.parametrize(
-    "box", ["0,0,300,300", "-5,0,20,20", "250,250,20,20", "0,0,0,0", "10,10,-5,5", "1,2,3", "a,b,c,d"]
-)
+@pytest.mark.parametrize("box", ["0,0,300,300", "250,250,20,20", "0,0,257,1", "0,256,1,1"])
 def test_a_face_box_outside_of_the_picture(desk: Desk, box: str) -> None:
-    desk.refuses("--face-box", options=(f"--face-box={box}",))
+    desk.refuses(f"face box {box} lies outside of the picture", "256 x 256", options=(f"--face-box={box}",))
+
+
+@pytest.mark.parametrize(
+    "box",
+    ["-5,0,20,20", "0,-1,20,20", "0,0,0,0", "10,10,-5,5", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,3,4.5", "nan,0,9,9"],
+)
+def test_a_face_box_that_is_none(desk: Desk, box: str) -> None:
+    desk.refuses(f"--face-box '{box}'", options=(f"--face-box={box}",))
 
 
 @pytest.mark.parametrize("name", ["file/out.mp4", "file/new/out.mp4", "out.avi", "out", "folder.mp4"])
@@ -178,7 +185,9 @@ def test_a_bundle_that_is_not_whole(desk: Desk, name: str, change: str) -> None:
     }
     changes[change]()
     if (name, change) == ("manifest.json", "altered"):
-        (copy / name).write_bytes(content.replace(b'"format_version": 3', b'"format_version": 9'))
+        (copy / name).write_bytes(
+            content.replace(f'"format_version": {FORMAT_VERSION}'.encode(), b'"format_version": 9')
+        )
     desk.refuses("bundle", name, "python -m export.build", bundle=copy)
 
 
@@ -191,11 +200,17 @@ def test_a_bundle_that_is_not_whole(desk: Desk, name: str, change: str) -> None:
         ("--steps", "1001"),
         ("--speed", "-1"),
         ("--speed", "nan"),
+        ("--speed", "inf"),
+        ("--speed", "fast"),
         ("--guidance-scale", "-0.5"),
         ("--guidance-scale", "inf"),
         ("--seed", "-1"),
         ("--seed", str(2**64)),
+        ("--seed", "1.5"),
         ("--threads", "0"),
+        ("--target-fps", "0"),
+        ("--target-fps", "nan"),
+        ("--max-latency", "-1"),
         ("--backend", "abacus"),
     ],
 )

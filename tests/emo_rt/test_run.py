@@ -178,7 +178,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(
         "seed": command(bundle, portrait, voice, out, "--seed", "1"),
         "speed": command(bundle, portrait, voice, out, "--speed", "2"),
         "face box": command(bundle, portrait, voice, out, "--face-box", "30,30,100,100"),
-        "plan options": command(bundle, portrait, voice, out, "--steps", "2"),
+        "generation options": command(bundle, portrait, voice, out, "--steps", "2"),
     }.items():
         capsys.readouterr()
         assert run.main(other) == 2, word
@@ -241,7 +241,7 @@ def test_a_portrait_is_upright_whatever_it_is_saved_as(bundle: Path, voice: Path
         assert run.main(command(bundle, tmp_path / name, voice, tmp_path / "out.mp4")) == 0, name
 
 
-def test_what_a_video_was_made_of_is_written_in_it_and_beside_it(
+def test_provenance_is_written_in_the_video_and_beside_it(
     bundle: Path, portrait: Path, voice: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.mp4"
@@ -263,13 +263,13 @@ def test_what_a_video_was_made_of_is_written_in_it_and_beside_it(
     assert run.main(command(bundle, portrait, voice, out, "--provenance", "--fragmented")) == 2
 
 
-def test_a_video_that_grows_has_the_same_frames(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
-    whole, growing = tmp_path / "whole.mp4", tmp_path / "new" / "growing.mp4"
-    assert run.main(command(bundle, portrait, voice, whole)) == 0
-    assert run.main(command(bundle, portrait, voice, growing, "--fragmented")) == 0
-    assert b"moof" in growing.read_bytes()
-    np.testing.assert_array_equal(read_video(growing)["frames"], read_video(whole)["frames"])
-    assert [path.name for path in growing.parent.iterdir()] == ["growing.mp4"]
+def test_a_fragmented_video_has_the_same_frames(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
+    indexed, fragmented = tmp_path / "indexed.mp4", tmp_path / "new" / "fragmented.mp4"
+    assert run.main(command(bundle, portrait, voice, indexed)) == 0
+    assert run.main(command(bundle, portrait, voice, fragmented, "--fragmented")) == 0
+    assert b"moof" in fragmented.read_bytes()
+    np.testing.assert_array_equal(read_video(fragmented)["frames"], read_video(indexed)["frames"])
+    assert [path.name for path in fragmented.parent.iterdir()] == ["fragmented.mp4"]
 
 
 def test_a_clip_is_late_if_a_viewer_waits_for_it() -> None:

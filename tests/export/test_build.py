@@ -233,7 +233,7 @@ def test_a_bundle_that_fails_says_so_and_is_refused(
     desk.change_decoder()
     assert desk.run() == 1
     assert "FAILED video" in capsys.readouterr().out
-    with pytest.raises(BundleError, match="it is not what its model makes of a voice"):
+    with pytest.raises(BundleError, match="its video differs from that of its model"):
         Bundle.load(desk.bundle)
     assert Bundle.load(desk.bundle, validated=False)
 

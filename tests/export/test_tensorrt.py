@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from emo_rt.bundle import GRAPH_NAMES, GraphSpec
-from emo_rt.engines import tensorrt_build
 from emo_rt.engines.tensorrt_build import build_engine, cached_engine
 from emo_rt.errors import BundleError
 from export.bundle import convert, load
@@ -114,14 +113,6 @@ def test_an_engine_is_built_once(
     assert "it cannot be read" in build()
     known = json.loads((tmp_path / "engines" / "time_embedding-sm_90.json").read_text())
     assert known["builder"].endswith(tensorrt.__version__)
-
-
-def test_a_killed_build_leaves_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "one.engine"
-    monkeypatch.setattr(tensorrt_build.os, "fsync", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        tensorrt_build.write_whole(path, b"engine")
-    assert not path.exists()
 
 
 def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_command_writes_what_the_runtime_reads(
     broken = altered(fp32, tmp_path, "vae_decoder", corrupt_a_weight)
     assert main([str(broken), *arguments]) == 1
     assert "FAILED vae_decoder" in capsys.readouterr().out
-    with pytest.raises(BundleError, match=r"it is not what its model makes of a voice \(vae_decoder: cosine"):
+    with pytest.raises(BundleError, match=r"its video differs from that of its model \(vae_decoder: cosine"):
         Bundle.load(broken)
     Bundle.load(broken, validated=False)
 

@@ -1,3 +1,5 @@
+"""The cascade is the method of the paper, whatever comes in chunks, after a stop or with other options."""
+
 from __future__ import annotations
 
 import itertools
@@ -7,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_bundle import CONFIG, graphs
+from fake_bundle import CONFIG
 from samples import drawn_face, tones
 
-from emo_rt.bundle import Bundle
+from emo_rt.bundle import GRAPH_NAMES, Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.clips import clip_noise
+from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.registry import load_engine
-from emo_rt.errors import EmoError
+from emo_rt.errors import EmoError, InputError
 from emo_rt.media.boxes import Box, face_region
 
 PORTRAIT = np.asarray(drawn_face(32))
@@ -91,7 +94,7 @@ def test_the_cascade_is_the_method_written_out(
 ) -> None:
     """Two clips by hand: the second clip's motion frames are the last n latents of the first."""
     loaded = Bundle.load(bundle)
-    engines = {name: load_engine(loaded, name, threads=1) for name in graphs()}
+    engines = {name: load_engine(loaded, name, threads=1) for name in GRAPH_NAMES}
 
     def run(name: str, **inputs: Any) -> dict[str, np.ndarray]:
         return {key: to_numpy(value) for key, value in engines[name].run(inputs).items()}
@@ -145,6 +148,34 @@ def test_clips_come_as_the_voice_comes(cascade: Cascade) -> None:
     clips = cascade.generate(PORTRAIT, FACE, endless())
     assert len(list(itertools.islice(clips, 10))) == 10
     assert read == 42  # 40 frames and the two after them that the last clip hears
+
+
+def test_going_on_after_some_clips_changes_no_bit(cascade: Cascade) -> None:
+    """Also with a voice in pieces of which whole ones come before the first clip that is made."""
+    voice = tones(1.5)[0]
+    sampling = Sampling.of(cascade.config)
+    whole = list(cascade.denoise(PORTRAIT, FACE, [voice], sampling))
+    for done in (1, 4, 9):
+        for size in (100, 5000, len(voice)):
+            pieces = (voice[start : start + size] for start in range(0, len(voice), size))
+            after = (done, whole[done - 1].motion_latents)
+            rest = list(cascade.denoise(PORTRAIT, FACE, pieces, sampling, after=after))
+            assert [clip.clip for clip in rest] == [clip.clip for clip in whole[done:]]
+            for clip, expected in zip(rest, whole[done:], strict=True):
+                np.testing.assert_array_equal(cascade.decode(clip), cascade.decode(expected))
+
+
+def test_fewer_guided_steps_are_another_video_between_all_and_none(cascade: Cascade) -> None:
+    def video(**options: float) -> np.ndarray:
+        clips = cascade.generate(PORTRAIT, FACE, [tones(0.5)[0]], guidance_scale=6.0, **options)  # type: ignore[arg-type]
+        return np.concatenate(list(clips)).astype(float)
+
+    every, two, none = video(), video(guided_steps=2), video(guided_steps=0)
+    np.testing.assert_array_equal(every, video(guided_steps=3))
+    assert np.abs(every - two).mean() > 0
+    assert np.abs(two - none).mean() > 0
+    with pytest.raises(InputError, match="guided steps is -1"):
+        video(guided_steps=-1)
 
 
 @pytest.mark.parametrize(

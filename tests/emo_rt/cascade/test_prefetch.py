@@ -1,14 +1,32 @@
-"""Work in a thread gives what it gives without, and ends when nobody wants more."""
+"""Prefetch gives the same items, bit for bit, as without it, and ends when nobody wants more."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
+import numpy as np
 import pytest
+from samples import drawn_face, tones
 
-from emo_rt.cascade.prefetch import prefetch
+from emo_rt.bundle import Bundle
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.cascade.prefetch import decoded_clips, prefetch
+from emo_rt.cascade.sampling import Sampling
+from emo_rt.errors import InputError
+from emo_rt.media.boxes import Box
+
+PORTRAIT = np.asarray(drawn_face(32))
+FACE = Box(8, 8, 14, 16)
+
+
+@pytest.fixture(scope="module")
+def cascade(bundle: Path) -> Cascade:
+    return Cascade.load(Bundle.load(bundle), threads=1)
 
 
 def test_everything_comes_in_order() -> None:
@@ -63,3 +81,43 @@ def test_closing_closes_what_is_inside_and_leaves_no_thread() -> None:
     inner.close()
     assert closed == ["outer", "inner"]
     assert threading.active_count() == before
+
+
+def test_prefetch_changes_no_bit(cascade: Cascade) -> None:
+    voice = tones(2.01)[0]
+    expected = list(cascade.generate(PORTRAIT, FACE, [voice], seed=3))
+    clips = cascade.denoise(PORTRAIT, FACE, [voice], Sampling.of(cascade.config), seed=3)
+    pairs = list(decoded_clips(cascade, clips))
+    assert [clip.clip.index for clip, _ in pairs] == list(range(len(expected)))
+    for (_, frames), alone in zip(pairs, expected, strict=True):
+        np.testing.assert_array_equal(frames, alone)
+
+
+def test_stopping_early_ends_an_endless_voice_and_its_threads(cascade: Cascade) -> None:
+    closed: list[bool] = []
+
+    def endless() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield np.zeros(640, np.float32)
+        finally:
+            closed.append(True)
+
+    before = threading.active_count()
+    clips = cascade.denoise(PORTRAIT, FACE, endless(), Sampling.of(cascade.config))
+    with closing(decoded_clips(cascade, clips)) as decoded:
+        assert len(list(itertools.islice(decoded, 3))) == 3
+    assert threading.active_count() == before
+    del clips
+    assert closed == [True]
+
+
+def test_a_voice_that_breaks_off_raises_after_the_clips_before_it(cascade: Cascade) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield tones(0.5)[0]
+        raise InputError("audio: cut short")
+
+    decoded = decoded_clips(cascade, cascade.denoise(PORTRAIT, FACE, broken(), Sampling.of(cascade.config)))
+    assert len(next(decoded)[1]) == 4
+    with pytest.raises(InputError, match="cut short"):
+        list(decoded)

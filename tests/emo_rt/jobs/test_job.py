@@ -27,9 +27,9 @@ def job_of(path: Path, clips: int) -> None:
 def test_clips_come_back_and_the_next_goes_on_from_the_last(tmp_path: Path) -> None:
     job_of(tmp_path / "out.mp4", 3)
     with Job(tmp_path / "out.mp4") as job:
-        assert job.made_of() == {"seed": 1}
         assert job.progress.clips == 0
-        job.resume()
+        assert job.earlier() == {"seed": 1}
+        job.go_on()
         assert (job.progress.clips, job.progress.frames) == (3, 12)
         np.testing.assert_array_equal(job.progress.motion_latents, LATENTS + 2)
         job.append(clip(3), LATENTS)
@@ -44,7 +44,8 @@ def test_a_clip_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     for extra in (b"", b"\x04", b"\x04\x00\x00\x00garbage", whole):
         clips.write_bytes(whole + extra)
         with Job(tmp_path / "out.mp4") as job:
-            job.resume()
+            assert job.earlier() == {"seed": 1}
+            job.go_on()
             assert list(job.clips()) == [clip(0), clip(1)]
             job.append(clip(2), LATENTS)
             assert list(job.clips()) == [clip(0), clip(1), clip(2)]
@@ -53,14 +54,22 @@ def test_a_clip_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("progress.npz", b""), ("progress.npz", b"PK\x03\x04 torn"), ("clips.bin", b""), ("clips.bin", None)],
+    [
+        ("progress.npz", b""),
+        ("progress.npz", b"PK\x03\x04 torn"),
+        ("clips.bin", b""),
+        ("clips.bin", None),
+        ("job.json", b"{"),
+        ("job.json", b"[]"),
+        ("job.json", None),
+    ],
 )
 def test_what_cannot_be_trusted_is_not_gone_on_with(tmp_path: Path, name: str, content: bytes | None) -> None:
     job_of(tmp_path / "out.mp4", 2)
     damaged = tmp_path / "out.mp4.job" / name
     damaged.unlink() if content is None else damaged.write_bytes(content)
     with Job(tmp_path / "out.mp4") as job:
-        job.resume()
+        assert job.earlier() is None
         assert job.progress.clips == 0
         assert list(job.clips()) == []
 
@@ -76,7 +85,7 @@ def test_a_clip_that_cannot_be_written_leaves_those_before_it(tmp_path: Path, mo
         with pytest.raises(InputError, match=r"out\.mp4: cannot be written \(No space left"):
             job.append(clip(1), LATENTS)
     with Job(tmp_path / "out.mp4") as job:
-        job.resume()
+        assert job.earlier() == {}
         assert list(job.clips()) == [clip(0)]
 
 
@@ -90,6 +99,48 @@ def test_directories_are_made_and_removed_with_the_job(tmp_path: Path) -> None:
         job.video.write_bytes(b"video")
         job.finish()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.mp4"]
+
+
+def stopped(path: Path, clips: int, keep: bool) -> KeyboardInterrupt:
+    """Ends a job by an exception after so many clips; returns the exception."""
+    try:
+        with Job(path, 40, keep=keep) as job:
+            job.start({})
+            for index in range(clips):
+                job.append(clip(index), LATENTS)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as stop:
+        return stop
+
+
+def test_a_stopped_job_keeps_clips_and_says_so_or_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.mp4"
+    for clips, keep in ((0, True), (2, False)):
+        assert not hasattr(stopped(path, clips, keep), "__notes__")
+        assert list(tmp_path.iterdir()) == []
+    notes = stopped(path, 2, keep=True).__notes__
+    assert notes == ["8 of 40 frames are done, and the same command goes on from there"]
+    with Job(path) as job:
+        assert job.earlier() == {}
+        assert job.progress.frames == 8
+
+
+def test_what_an_earlier_run_left_stays_until_it_is_taken_over(tmp_path: Path) -> None:
+    job_of(tmp_path / "out.mp4", 2)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out.mp4.job").iterdir()}
+    with Job(tmp_path / "out.mp4", keep=False) as job:
+        assert job.earlier() == {"seed": 1}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out.mp4.job").iterdir()} == before
+    with Job(tmp_path / "out.mp4", keep=False) as job:
+        assert job.earlier() == {"seed": 1}
+        job.go_on()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    with Job(tmp_path / "new" / "out.mp4") as job:
+        assert job.earlier() is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -175,3 +175,4 @@ def test_a_video_that_grows_stays_when_it_is_stopped(start: Any, tmp_path: Path)
     process.terminate()
     assert process.wait(30) == 130
     assert len(read_video(out)["frames"]) > 3
+    assert f"emo_rt: stopped; {out} has the first ".encode() in process.stderr.read()

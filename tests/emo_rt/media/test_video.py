@@ -87,9 +87,9 @@ def test_a_clip_is_a_packet_for_each_frame_and_refers_to_no_other_clip(tmp_path:
     assert [index for index, key in enumerate(keys) if key] == [0, 12]
 
 
-def test_a_growing_video_plays_before_it_ends(tmp_path: Path) -> None:
+def test_a_fragmented_video_plays_before_it_ends(tmp_path: Path) -> None:
     path, frames = tmp_path / "out.mp4", colours(36)
-    with VideoWriter(path, (32, 32), 25, 16000, 1, growing=True) as writer:
+    with VideoWriter(path, (32, 32), 25, 16000, 1, fragmented=True) as writer:
         writer.write_sound(tones(0.96 + 0.4))
         for first in (0, 12):
             writer.write_clip(encode_clip(frames[first : first + 12], 25))

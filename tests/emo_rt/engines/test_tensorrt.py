@@ -102,9 +102,3 @@ def test_without_a_gpu_the_message_says_so(bundle: Path, backend: ModuleType, mo
     backend.gpu.cache_clear()
     with pytest.raises(InputError, match="backend tensorrt needs an NVIDIA GPU and its driver; there is none"):
         load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
-
-
-def test_what_is_missing_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="backend tensorrt is not installed: pip install tensorrt cuda-python"):
-        load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")

@@ -1,3 +1,5 @@
+"""OpenVINO gives the video of ONNX Runtime."""
+
 from __future__ import annotations
 
 import ctypes

@@ -1,3 +1,5 @@
+"""ONNX Runtime runs a graph as the manifest declares it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -54,11 +56,6 @@ def test_a_shape_that_does_not_fit_is_named(bundle: Path) -> None:
         encoder.run({"image": np.zeros((32, 32, 3), np.uint8)})
     with pytest.raises(InputError, match="vae_encoder: the input image is missing"):
         encoder.run({})
-
-
-def test_an_unknown_backend_is_named(bundle: Path) -> None:
-    with pytest.raises(InputError, match="'abacus' is unknown; choose onnxruntime"):
-        load_engine(Bundle.load(bundle), "backbone", "abacus")
 
 
 def test_a_graph_that_is_not_what_the_manifest_says_is_refused(tmp_path: Path, bundle: Path) -> None:

@@ -1,0 +1,32 @@
+"""A backend is asked for by name, and the message says how to get one that is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from emo_rt.bundle import Bundle
+from emo_rt.engines.registry import available_backends, load_engine
+from emo_rt.errors import InputError
+
+
+def test_an_unknown_backend_is_named(bundle: Path) -> None:
+    with pytest.raises(InputError, match="'abacus' is unknown; choose onnxruntime"):
+        load_engine(Bundle.load(bundle), "backbone", "abacus")
+
+
+def test_a_backend_that_is_not_installed_is_named_with_how_to_get_it(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="backend tensorrt is not installed: pip install tensorrt cuda-python"):
+        load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
+
+
+def test_only_backends_that_run_here_are_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "onnxruntime" in available_backends()
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    assert "onnxruntime" not in available_backends()

@@ -1,0 +1,116 @@
+"""Costs of clips and steps are told apart by timings of a few runs, once for a machine and a bundle."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_bundle import CONFIG
+
+from emo_rt.bundle import STEP_GRAPHS, Bundle
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.cascade.sampling import Sampling
+from emo_rt.planning import costs
+from emo_rt.planning.costs import Costs, correct, cost_of, measure_costs, measured_runs, solve_costs
+
+SLOW = Costs(0.1, 0.02, 0.02, 0.04, 0.01, 0.02)
+FEW_GUIDED = Sampling(4, 2.0, 1)
+
+
+def test_costs_add_up() -> None:
+    assert SLOW.clip_seconds(FEW_GUIDED) == pytest.approx(0.02 + 0.04 + 3 * 0.02)
+    assert SLOW.first_frame(FEW_GUIDED) == pytest.approx(0.22)
+    cached = Sampling(6, 2.0, 4, 3)
+    assert SLOW.clip_seconds(cached) == pytest.approx(0.02 + 2 * 0.04 + 2 * 0.02 + 0.02 + 0.01)
+
+
+def in_closed_form(few: float, guided: float, plain: float, cached_guided: float, cached: float, first: float) -> Costs:
+    """The costs by elimination, from seconds per clip of the measured runs and those of the very first clip."""
+    guided_step = (guided - few) / 6
+    clip = few - 2 * guided_step
+    plain_step = (plain - clip) / 8
+    return Costs(
+        start=first - few,
+        clip=clip,
+        backbone=plain_step,
+        guided_backbone=guided_step,
+        cached_backbone=(cached - clip - plain_step) / 7,
+        cached_guided_backbone=(cached_guided - clip - guided_step) / 7,
+    )
+
+
+def test_timings_that_add_up_give_the_costs_that_they_were_made_of() -> None:
+    random = np.random.default_rng(0)
+    runs = measured_runs(2.0)
+    for _ in range(20):
+        expected = Costs(*random.uniform(0.001, 0.5, 6))
+        seconds, first = [expected.clip_seconds(run) for run in runs], expected.first_frame(runs[0])
+        np.testing.assert_allclose(astuple(solve_costs(runs, seconds, first)), astuple(expected), rtol=1e-9)
+        closed = in_closed_form(*seconds, first)
+        np.testing.assert_allclose(astuple(solve_costs(runs, seconds, first)), astuple(closed), rtol=1e-9)
+
+
+def test_no_cost_is_negative_whatever_the_timings() -> None:
+    runs = measured_runs(2.0)
+    for seconds in itertools.permutations([0.1, 0.2, 0.3, 0.4, 0.5]):
+        assert min(astuple(solve_costs(runs, seconds, 0.05))) >= 0
+
+
+def test_the_measured_runs_tell_every_graph_apart() -> None:
+    counts = [[1, *(run.graphs.count(graph) for graph in STEP_GRAPHS)] for run in measured_runs(2.0)]
+    assert np.linalg.matrix_rank(np.array(counts)) == 1 + len(STEP_GRAPHS)
+
+
+def test_a_measurement_times_each_run_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that adds up costs, and the frames of a cascade that runs no graph."""
+    timed: list[Sampling] = []
+
+    def time_clips(_: Cascade, sampling: Sampling) -> list[float]:
+        timed.append(sampling)
+        return [SLOW.first_frame(sampling), *[SLOW.clip_seconds(sampling)] * 3, 10.0]  # a late clip counts little
+
+    monkeypatch.setattr(costs, "_time_clips", time_clips)
+    measured = measure_costs(Cascade.load(Bundle.load(bundle), threads=1))
+    np.testing.assert_allclose(astuple(measured), astuple(SLOW), rtol=1e-9)
+    assert timed[1:] == measured_runs(CONFIG.guidance_scale)
+
+
+def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load() -> Cascade:
+        loaded.append("engines")
+        return Cascade.load(fake, threads=1)
+
+    fake = Bundle.load(bundle)
+    first = cost_of(fake, "onnxruntime", 1, load)
+    assert first.clip_seconds(FEW_GUIDED) > 0
+    assert cost_of(fake, "onnxruntime", 1, load) == first
+    assert len(loaded) == 1
+    cost_of(fake, "onnxruntime", 2, load)
+    monkeypatch.setattr(costs, "_processor", lambda: "another")
+    cost_of(fake, "onnxruntime", 1, load)
+    monkeypatch.undo()
+    other = Bundle(fake.directory, replace(fake.manifest, name="retrained"))
+    cost_of(other, "onnxruntime", 1, load)
+    assert len(loaded) == 4
+    costs.cache_file().write_text("{ torn")
+    cost_of(fake, "onnxruntime", 1, load)
+    assert len(loaded) == 5
+
+
+def test_a_correction_scales_what_is_known_and_nothing_else(bundle: Path) -> None:
+    fake = Bundle.load(bundle)
+    correct(fake, "onnxruntime", 1, 2.0)
+    assert not costs.cache_file().exists()
+    before = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
+    correct(fake, "onnxruntime", 1, 2.0)
+    correct(fake, "onnxruntime", 2, 7.0)
+    known = json.loads(costs.cache_file().read_text())
+    assert len(known) == 1
+    after = cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known"))
+    np.testing.assert_allclose(astuple(after), 2 * np.array(astuple(before)))
