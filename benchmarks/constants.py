@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.registry import BACKENDS, engine_class
 from export.graphs.modules import BackboneGraph, ExportGraph, GuidedBackboneGraph, export_graphs
 from export.graphs.onnx_file import describe, export_part
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -43,6 +44,9 @@ class Prediction(nn.Module):
         self.backbone = model.backbone
 
     def forward(self, latents: Tensor, timestep: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        return self._predict(latents, timestep, Conditions.from_named_tensors(conditions))
+
+    def _predict(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Tensor:
         return self.backbone(latents[None], timestep, conditions)[0]  # type: ignore[no-any-return]
 
 
@@ -57,13 +61,13 @@ class PredictionFromFeatures(Prediction):
         features, backbone = conditions, self.backbone
         reference = [features[name].expand(len(latents), -1, -1) for name in sorted(features) if "reference_f" in name]
         motion = [features[name][None] for name in sorted(features) if "motion_f" in name]
-        keys = {
-            **self.model.voice_and_place(features["audio"][None], features["head_speed"][None], features["region"]),
-            **backbone.reference_conditions(reference),
-            **backbone.motion_conditions(motion),
-            **backbone.known_frames(features["portrait"], features["motion"][None]),
-        }
-        return super().forward(latents, timestep, keys)
+        keys = Conditions.merged(
+            self.model.voice_and_place(features["audio"][None], features["head_speed"][None], features["region"]),
+            backbone.reference_conditions(reference),
+            backbone.motion_conditions(motion),
+            backbone.known_frame_conditions(features["portrait"], features["motion"][None]),
+        )
+        return self._predict(latents, timestep, keys)
 
 
 class PredictionFromLatents(PredictionFromFeatures):
@@ -92,10 +96,9 @@ class BothHalves(nn.Module):
         prediction_coefficient: Tensor,
         conditions: dict[str, Tensor],
     ) -> Tensor:
-        both = {
-            name: tensor if name.startswith("audio_") else tensor.repeat(2, *[1] * (tensor.ndim - 1))
-            for name, tensor in conditions.items()
-        }
+        shared = Conditions.from_named_tensors(conditions)
+        repeated = shared.map(lambda tensor: tensor.repeat(2, *[1] * (tensor.ndim - 1)))
+        both = replace(repeated, audio=shared.audio, audio_embedding=shared.audio_embedding)
         latents_of_both = latents[None].expand(2, -1, -1, -1, -1)
         predictions, _ = self.backbone.predict(latents_of_both, time_embedding.expand(2, -1), both)
         prediction = predictions[0] + guidance_scale * (predictions[1] - predictions[0])
@@ -130,18 +133,16 @@ def rows(model: EmoModel) -> list[Row]:
         "portrait": portrait,
         "motion": motion,
     }
-    conditions = {name: tensor for name, tensor in step.items() if name not in GuidedBackboneGraph.FIXED_INPUTS}
-    per_frame = {
-        name: tensor.repeat(config.clip_frames, 1, 1) if name.startswith("reference_") else tensor
-        for name, tensor in conditions.items()
-    }
+    conditions = Conditions.from_named_tensors(known)
+    repeated = conditions.map(lambda tensor: tensor.repeat(config.clip_frames, *[1] * (tensor.ndim - 1)))
+    per_frame = replace(conditions, reference=repeated.reference)
 
-    def half(inputs: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-        return {name: t[index : index + 1] if name.startswith("audio_") else t for name, t in inputs.items()}
+    def halves(conditions: Conditions) -> list[dict[str, Tensor]]:
+        return [conditions.unconditional().named_tensors(), conditions.conditional().named_tensors()]
 
-    def twice(halves: list[dict[str, Tensor]], module: nn.Module, name: str) -> Row:
+    def twice(inputs: list[dict[str, Tensor]], module: nn.Module, name: str) -> Row:
         noisy = {"latents": latents, "timestep": timestep}
-        arrays = [_arrays({**noisy, **given}) for given in halves]
+        arrays = [_arrays({**noisy, **given}) for given in inputs]
 
         def run(call: Callable[[Arrays], np.ndarray]) -> np.ndarray:
             without_voice, with_voice = (call(given) for given in arrays)
@@ -152,7 +153,7 @@ def rows(model: EmoModel) -> list[Row]:
             result: np.ndarray = kept * latents.numpy() + moved * prediction
             return result
 
-        return Row(name, ExportGraph(module, {**noisy, **halves[1]}, ["prediction"]), run)
+        return Row(name, ExportGraph(module, {**noisy, **inputs[1]}, ["prediction"]), run)
 
     silent, heard = (
         {"audio": audio, **shared} for audio in (torch.zeros_like(voice["audio_features"]), voice["audio_features"])
@@ -164,8 +165,8 @@ def rows(model: EmoModel) -> list[Row]:
             PredictionFromFeatures(model),
             "+ ReferenceNet once per clip",
         ),
-        twice([half(per_frame, 0), half(per_frame, 1)], Prediction(model), "+ keys and values once per clip"),
-        twice([half(conditions, 0), half(conditions, 1)], Prediction(model), "+ not repeated for each frame"),
+        twice(halves(per_frame), Prediction(model), "+ keys and values once per clip"),
+        twice(halves(conditions), Prediction(model), "+ not repeated for each frame"),
         _once(BothHalves(model), step, "+ guidance and DDIM inside, time embedding outside"),
         _once(GuidedBackboneGraph(model), step, "+ what both halves share once (as exported)"),
     ]

@@ -50,6 +50,7 @@ from export.sources import Options, read_sources
 from export.torch_engine import TorchEngine
 from training.evaluation.metrics import correlation, psnr
 from training.evaluation.reader import BUNDLED, FaceReader
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
@@ -81,8 +82,10 @@ class Row:
 def pipeline_row(model: EmoModel, scene: Sample) -> Row:
     """The reference pipeline as it is."""
     pipeline, fps = EmoPipeline(model), model.config.frames_per_second
-    inputs = export_graphs(model)["guided_backbone"].inputs
-    voices = [{k: v[i : i + 1] if k.startswith("audio_") else v for k, v in inputs.items()} for i in range(2)]
+    graph = export_graphs(model)["guided_backbone"]
+    inputs = graph.inputs
+    both_voices = Conditions.from_named_tensors(graph.conditions)
+    voices = [both_voices.unconditional(), both_voices.conditional()]
     timestep = torch.tensor([500.0])
 
     def video() -> np.ndarray:

@@ -42,7 +42,7 @@ def test_scaled_maps_give_the_same_conditions(model: EmoModel) -> None:
     before, after = model.reference_net(portrait)[1], scaled.reference_net(portrait)[1]
     for a, b in zip(before, after, strict=True):
         torch.testing.assert_close(b, a * 2.0**-10, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
-    expected, actual = model.portrait_and_motion(portrait, motion), scaled.portrait_and_motion(portrait, motion)
+    expected, actual = (one.portrait_and_motion(portrait, motion).named_tensors() for one in (model, scaled))
     for name, tensor in expected.items():
         if name.startswith("reference"):  # the temporal modules' norms keep their epsilon
             torch.testing.assert_close(actual[name], tensor, rtol=1e-3, atol=1e-4)
@@ -52,11 +52,11 @@ def test_scaled_maps_give_the_same_conditions(model: EmoModel) -> None:
 def test_large_maps_stay_within_float16(model: EmoModel) -> None:
     portrait, motion = known(model)
     assert max(float(maps.abs().max()) for maps in model.reference_net(portrait)[1]) > torch.finfo(torch.float16).max
-    expected = model.portrait_and_motion(portrait, motion)
+    expected = model.portrait_and_motion(portrait, motion).named_tensors()
     half = to_float16(model)
     maps = half.reference_net(portrait.half())[1]
     assert LARGEST_FLOAT16 / 8 < max(float(m.abs().max()) for m in maps) < 4 * LARGEST_FLOAT16
-    for name, tensor in half.portrait_and_motion(portrait.half(), motion.half()).items():
+    for name, tensor in half.portrait_and_motion(portrait.half(), motion.half()).named_tensors().items():
         error = (tensor.float() - expected[name]).abs().max() / (expected[name].max() - expected[name].min())
         assert error < 0.03, name
 

@@ -17,7 +17,7 @@ from training.model.model import EmoModel
     "changes",
     [
         {},
-        # As in the paper: the halves of guidance part at attention.
+        # As in the paper: the voice enters through attention alone.
         {"audio_in_time_embedding": False, "known_frames_in_latents": False},
         {"attention_levels": (False, True), "temporal_levels": (False, True), "audio_in_time_embedding": False},
         {"attention_levels": (True, True), "layers_per_block": 2},
@@ -29,14 +29,14 @@ def test_a_cached_step_with_its_own_deep_features_is_the_full_step(changes: dict
     config = replace(EmoConfig.from_name("emo-test"), **changes)  # type: ignore[arg-type]
     model = EmoModel(config).eval()
     for parameter in model.parameters():
-        if not parameter.any():  # layers that begin silent
+        if not parameter.any():  # layers that a new model leaves at zero
             torch.nn.init.normal_(parameter, std=0.1)
     made = export_graphs(model)
-    whole, cached = made[name], made[f"cached_{name}"]
-    assert set(cached.inputs) - {"deep_features"} < set(whole.inputs)
-    outputs = whole.run()
+    full, cached = made[name], made[f"cached_{name}"]
+    assert set(cached.inputs) - {"deep_features"} < set(full.inputs)
+    outputs = full.run()
     assert outputs["deep_features"].shape == cached.inputs["deep_features"].shape
-    inputs = {key: whole.inputs.get(key, outputs["deep_features"]) for key in cached.inputs}
+    inputs = {key: full.inputs.get(key, outputs["deep_features"]) for key in cached.inputs}
     torch.testing.assert_close(cached.run(inputs)["next_latents"], outputs["next_latents"], rtol=0, atol=1e-5)
     other = inputs | {"deep_features": torch.randn_like(outputs["deep_features"])}
     assert not torch.allclose(cached.run(other)["next_latents"], outputs["next_latents"], atol=1e-3)

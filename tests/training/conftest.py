@@ -1,4 +1,4 @@
-"""The test size's model."""
+"""Config and model of the test size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from training.model.model import EmoModel
 
 @pytest.fixture(scope="session")
 def config() -> EmoConfig:
+    """Config of the test size."""
     return EmoConfig.from_name("emo-test")
 
 
 @pytest.fixture(scope="session")
 def model() -> EmoModel:
-    """No parameter of it is constant. Do not change it; ``tiny_models.emo_model`` makes others."""
+    """Model without constant parameters. Tests do not change it; `tiny_models.emo_model` makes others."""
     return emo_model()

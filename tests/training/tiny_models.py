@@ -1,4 +1,4 @@
-"""Models of milliseconds whose every parameter counts, in our layout and in the published ones."""
+"""Models of the test size without constant parameters, in our layout and in the published ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import Tensor, nn
 
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.stages.published import motion_adapter_config, unet_config, vae_config
@@ -22,7 +23,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @torch.no_grad()
 def draw_constants(module: Module) -> Module:
-    """Draw each parameter that its initialisation left constant: behind a layer of zeros no test could fail."""
+    """Draw each parameter that its initialisation leaves constant: a layer of zeros would hide every error."""
     for parameter in module.parameters():
         if parameter.min() == parameter.max():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -30,30 +31,33 @@ def draw_constants(module: Module) -> Module:
 
 
 def emo_model(seed: int = 0, **changes: Any) -> EmoModel:
-    """The test size, with ``changes`` to its config."""
+    """EMO of the test size, with `changes` to its config."""
     torch.manual_seed(seed)
     return draw_constants(EmoModel(replace(EmoConfig.from_name("emo-test"), **changes)))
 
 
 def sd15_unet(config: EmoConfig, text_width: int | tuple[int, ...] = TEXT_WIDTH) -> UNet2DConditionModel:
+    """SD 1.5's UNet of the config's size, with text of `text_width` channels (at each level)."""
     torch.manual_seed(1)
     return draw_constants(UNet2DConditionModel(**unet_config(config), cross_attention_dim=text_width))
 
 
 def motion_adapter(config: EmoConfig) -> MotionAdapter:
+    """AnimateDiff's motion modules of the config's size."""
     torch.manual_seed(2)
     positions = config.temporal_positions
     return draw_constants(MotionAdapter(**motion_adapter_config(config), motion_max_seq_length=positions))
 
 
 def autoencoder(config: EmoConfig, scaling_factor: float = 0.5) -> AutoencoderKL:
+    """SD 1.5's VAE of the config's size."""
     torch.manual_seed(3)
     return draw_constants(AutoencoderKL(**vae_config(config), scaling_factor=scaling_factor))
 
 
 @torch.no_grad()
 def silence_text(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Let the text attention add nothing."""
+    """Zero what the text attention adds."""
     for name, parameter in unet.named_parameters():
         if "attn2.to_out" in name:
             parameter.zero_()
@@ -67,7 +71,7 @@ def latents(config: EmoConfig, *leading: int, seed: int = 0) -> Tensor:
 
 
 class Inputs:
-    """What one clip is made from, drawn from a seed; change a field, then ask for the conditions again."""
+    """Inputs of one clip, drawn from a seed. A test changes a field, then asks for the conditions again."""
 
     def __init__(self, config: EmoConfig, batch: int = 1, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -79,9 +83,12 @@ class Inputs:
         self.reference_latents = latents(config, batch, seed=seed + 1)
         self.motion_latents = latents(config, batch, config.motion_frames, seed=seed + 2)
 
-    def conditions(self, model: EmoModel) -> dict[str, Tensor]:
-        voice_and_place = model.voice_and_place(self.audio_features, self.head_speed, self.face_region)
-        return voice_and_place | model.portrait_and_motion(self.reference_latents, self.motion_latents)
+    def conditions(self, model: EmoModel) -> Conditions:
+        """Conditions that `model` makes of these inputs."""
+        return Conditions.merged(
+            model.voice_and_place(self.audio_features, self.head_speed, self.face_region),
+            model.portrait_and_motion(self.reference_latents, self.motion_latents),
+        )
 
 
 def changed_frames(first: Tensor, second: Tensor) -> list[int]:

@@ -15,6 +15,7 @@ from emo_rt.media.boxes import Box, face_region, union
 from training.clips.clip import TrainingClip
 from training.evaluation.metrics import correlation
 from training.evaluation.reader import FaceReader
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.pipeline import voice_window
@@ -136,7 +137,7 @@ def _denoised_once(
     predictions, losses = [], []
     for features in (right, wrong, torch.zeros_like(right)):
         place = model.voice_and_place(features, torch.stack(speeds).to(device), torch.stack(regions).to(device))
-        output = model.backbone(noisy, timestep, place | faces)
+        output = model.backbone(noisy, timestep, Conditions.merged(place, faces))
         if config.prediction_type == "sample":
             prediction = output
         elif config.prediction_type == "epsilon":

@@ -9,13 +9,17 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from training.model.config import EmoConfig
 
-#: wav2vec 2.0's convolutions see 400 samples and step by 320: padded by half the difference on each side, a window
+#: Samples that wav2vec 2.0's convolutions see, and step by. With half the difference as padding on each side, a window
 #: of k video frames (at 25 Hz and 16 kHz) gives exactly 2k features.
 RECEPTIVE_FIELD, HOP = 400, 320
 
 
 class AudioEncoder(nn.Module):
-    """wav2vec 2.0 over one window of sound; the outputs of all its blocks, concatenated, are A(f)."""
+    """wav2vec 2.0 over one window of sound; A(f) is the concatenated output of all its blocks.
+
+    Raises:
+        ValueError: if a video frame does not last a multiple of `HOP` samples.
+    """
 
     def __init__(self, config: EmoConfig) -> None:
         super().__init__()
@@ -28,7 +32,7 @@ class AudioEncoder(nn.Module):
     def hidden_states(self, waveform: Tensor) -> tuple[Tensor, ...]:
         """Waveforms (b, samples) to the output of each block, each (b, samples / 320, hidden_size).
 
-        The waveform is scaled to zero mean and unit variance, as wav2vec 2.0's own feature extractor does.
+        As in wav2vec 2.0's feature extractor, each waveform is first scaled to zero mean and unit variance.
         """
         waveform = waveform - waveform.mean(-1, keepdim=True)
         waveform = waveform * torch.rsqrt(waveform.square().mean(-1, keepdim=True) + 1e-7)
@@ -38,10 +42,13 @@ class AudioEncoder(nn.Module):
         return tuple(output.hidden_states[1:])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Windows (b, samples) of ``config.audio_window_frames`` video frames to A(f) of the inner frames.
+        """A(f) of the clip's frames and their margins.
+
+        Args:
+            waveform: windows (b, samples) of `config.audio_window_frames` video frames.
 
         Returns:
-            (b, f + 2m, audio_features)
+            audio features (b, f + 2m, audio_features).
         """
         features = torch.cat(self.hidden_states(waveform), -1)
         features = features.unflatten(1, (-1, self.features_per_frame)).mean(2)
@@ -50,7 +57,7 @@ class AudioEncoder(nn.Module):
 
 
 class AudioProjection(nn.Module):
-    """A(f - m) ... A(f + m) as the 2m + 1 tokens that frame f attends to (the projection is *ours*)."""
+    """A(f - m) ... A(f + m) to the 2m + 1 tokens that frame f attends to (the projection is *ours*)."""
 
     def __init__(self, config: EmoConfig) -> None:
         super().__init__()
@@ -61,13 +68,13 @@ class AudioProjection(nn.Module):
         self.position = nn.Parameter(torch.randn(self.window, width) * 0.02)
 
     def forward(self, audio_features: Tensor) -> Tensor:
-        """(b, f + 2m, audio_features) to tokens (b, f, 2m + 1, audio_channels). All zeros mean no voice."""
+        """Audio features (b, f + 2m, audio_features) to tokens (b, f, 2m + 1, audio_channels). Zeros mean no voice."""
         tokens = self.mlp(self.norm(audio_features))
         return tokens.unfold(1, self.window, 1).transpose(2, 3) + self.position
 
 
 def wav2vec2_config(config: EmoConfig) -> Wav2Vec2Config:
-    """The encoder's config, without the masking and dropping of its own pretraining."""
+    """Config of the audio encoder, without the masking and dropout of its pretraining."""
     return Wav2Vec2Config(
         **config.wav2vec2,
         vocab_size=32,

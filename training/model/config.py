@@ -1,4 +1,8 @@
-"""One configuration for all sizes of EMO. A value that the paper does not give is marked *ours*."""
+"""One configuration for all sizes of EMO.
+
+*Ours* marks what the paper does not give. Values of SD 1.5, AnimateDiff and wav2vec 2.0 are those of the networks that
+the paper starts from.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-#: The named sizes: one readable file each, with the model and how its stages train.
+#: Folder of the named sizes: one file each, with the model and the recipes of its stages.
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -18,48 +22,53 @@ class EmoConfig:
 
     Attributes:
         name: name of the size.
-        resolution: height and width of a frame in pixels (paper: 512).
-        frames_per_second: video frame rate in Hz (*ours*).
-        clip_frames: f, frames generated at once (paper: 12).
-        motion_frames: n, frames of the previous clip that the temporal modules see (paper: 4).
+        resolution: height and width of a frame, in pixels (paper: 512).
         block_out_channels: channels of the UNet at each level (SD 1.5: 320, 640, 1280, 1280).
-        attention_levels: which levels have attention layers (SD 1.5: all but the last).
-        temporal_levels: which levels have temporal modules; None means all (AnimateDiff).
-        layers_per_block: residual blocks per level on the way down (SD 1.5: 2).
-        attention_heads: heads of every spatial attention (SD 1.5: 8).
-        temporal_heads: heads of every temporal attention (AnimateDiff: 8).
-        temporal_positions: length of the temporal position table (AnimateDiff v2: 32).
-        norm_groups: groups of every GroupNorm (SD 1.5: 32).
+        attention_levels: for each level, whether it has spatial attention layers (SD 1.5: all but the last).
+        layers_per_block: number of residual blocks per level on the way down (SD 1.5: 2).
+        attention_heads: number of heads of every spatial attention (SD 1.5: 8).
+        temporal_heads: number of heads of every temporal attention (AnimateDiff: 8).
+        norm_groups: number of groups of every GroupNorm (SD 1.5: 32).
         latent_channels: channels of the latents (SD 1.5: 4).
-        vae: arguments of ``diffusers.AutoencoderKL``; its image channels follow from ``vae_patch``.
-        vae_patch: side of the pixel blocks that are folded into channels before the VAE encoder and unfolded after
-            its decoder (SD 1.5: 1; more makes a decoder cheap, *ours*).
-        vae_shortcut: whether a linear map of pixel patches stands beside the VAE (*ours*).
-        wav2vec2: arguments of ``transformers.Wav2Vec2Config``.
-        sample_rate: of the voice, in Hz (wav2vec 2.0: 16000).
-        audio_margin: m, audio frames on each side of a frame that it attends to (paper: 2).
-        audio_context: further frames on each side that only the audio encoder sees (*ours*): every clip is encoded
-            from a window of ``clip_frames + 2 * (audio_margin + audio_context)`` frames, so a voice can be streamed.
-        portrait_pull: how far motion frames are drawn towards the portrait at each clip, 1 is all the way (*ours*: the
-            errors of a small model would grow from clip to clip; a head that turns far is dimmed by it).
-        audio_channels: width of an audio token (*ours*).
-        audio_in_time_embedding: also add a linear map of a frame's audio tokens to its time embedding (*ours*; small
-            models learn to speak sooner).
-        known_frames_in_latents: also give the Backbone the latents of the portrait and of the motion frames as they
-            are, through convolutions beside its first one. Where it predicts the sample, it predicts the difference
-            from the last motion frame, or from the portrait in a first clip (*ours*; without SD's weights, attention
-            alone takes long to learn where to look).
+        vae: arguments of `diffusers.AutoencoderKL`; its image channels follow from `vae_patch`.
+        wav2vec2: arguments of `transformers.Wav2Vec2Config`.
+        temporal_levels: for each level, whether it has temporal modules; None means all levels (AnimateDiff: all).
+        vae_patch: side, in pixels, of the blocks that are folded into channels before the VAE's encoder and unfolded
+            behind its decoder (SD 1.5: 1; a larger one makes the decoder cheap, *ours*).
+        vae_shortcut: whether a linear map of pixel patches is added to the VAE (*ours*).
+        audio_channels: channels of an audio token (*ours*).
+        audio_in_time_embedding: whether a linear map of a frame's audio tokens is added to its time embedding (*ours*:
+            small models learn lip sync sooner).
+        known_frames_in_latents: whether the Backbone also gets the latents of the portrait and of the motion frames,
+            through convolutions beside its first one. If it predicts the sample, it then predicts the difference from
+            the last motion frame, or from the portrait in a first clip (*ours*: without SD's weights, attention alone
+            takes long to learn where to look).
+        clip_frames: f, number of frames that are generated at once (paper: 12).
+        motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
+        temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).
+        frames_per_second: frame rate of videos, in Hz (*ours*).
+        sample_rate: sample rate of the voice, in Hz (wav2vec 2.0: 16000).
+        audio_margin: m, number of frames on each side of a frame whose sound it attends to (paper: 2); the same for
+            head speeds.
+        audio_context: number of further frames on each side that only the audio encoder hears (*ours*). Each clip is
+            encoded from a window of `audio_window_frames` frames, so that a voice can be streamed.
         speed_centers: c_d, centre of each bucket of head rotation speed, in degrees per frame (*ours*).
         speed_radii: r_d, radius of each bucket, in degrees per frame (*ours*).
-        speed_channels: width of a speed token (*ours*).
-        prediction_type: what the backbone predicts: ``epsilon``, ``v_prediction`` or ``sample`` (*ours*).
-        beta_start, beta_end, beta_schedule, rescale_betas_zero_snr, timestep_spacing: as in
-            ``diffusers.DDIMScheduler`` (*ours*, after the published systems that resemble EMO).
-        steps: DDIM steps (paper: 40).
-        guidance_scale: weight of the voice against no voice, 1 is no guidance (*ours*).
-        speed: head speed asked for when nothing else is, in degrees per frame (the paper sets one constant value).
-        face_region_margin: how far the face region reaches beyond the face box on each side, in box sizes (*ours*).
-        face_fraction: width of the face in a cropped portrait, in widths of the picture (*ours*).
+        portrait_pull: share of the way that motion frames are moved towards the portrait at each clip, 0 to 1 (*ours*:
+            without it, a small model's errors grow from clip to clip; with it, a head turns less far).
+        speed_channels: channels of a speed token (*ours*).
+        prediction_type: quantity that the Backbone predicts, `epsilon`, `v_prediction` or `sample` (*ours*).
+        beta_start: variance of the noise at the first timestep, as in `diffusers.DDIMScheduler` (*ours*, as are the
+            next four, after published systems that resemble EMO).
+        beta_end: variance of the noise at the last timestep, before any rescaling (*ours*).
+        beta_schedule: course of the variance between them, as in `diffusers.DDIMScheduler` (*ours*).
+        rescale_betas_zero_snr: whether the last timestep is pure noise (*ours*).
+        timestep_spacing: choice of the timesteps that sampling visits, as in `diffusers.DDIMScheduler` (*ours*).
+        steps: number of DDIM steps (paper: 40).
+        guidance_scale: weight of the prediction with the voice against that without; 1 means no guidance (*ours*).
+        speed: default head rotation speed, in degrees per frame (paper: one constant, of which the value is *ours*).
+        face_region_margin: margin of the face region around the face box on each side, in box sizes (*ours*).
+        face_fraction: width of the face in a cropped portrait, as a share of the picture's width (*ours*).
     """
 
     name: str
@@ -122,46 +131,54 @@ class EmoConfig:
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise ValueError(f"prediction_type {self.prediction_type!r} is not epsilon, v_prediction or sample")
         if self.prediction_type == "epsilon" and self.rescale_betas_zero_snr:
-            raise ValueError("epsilon says nothing at zero signal: rescale_betas_zero_snr wants v_prediction or sample")
+            raise ValueError("rescale_betas_zero_snr needs v_prediction or sample: epsilon has no signal in pure noise")
 
     @property
     def vae_factor(self) -> int:
-        """Pixels per latent, on each side."""
+        """Side of the square that one latent stands for, in pixels."""
         return int(self.vae_patch * 2 ** (len(self.vae["block_out_channels"]) - 1))
 
     @property
     def latent_size(self) -> int:
-        """Height and width of the latents."""
+        """Height and width of the latents, in latents."""
         return self.resolution // self.vae_factor
 
     @property
     def audio_features(self) -> int:
-        """Width of A(f): the outputs of all blocks of the audio encoder, concatenated (paper, section 3.2)."""
+        """Channels of A(f), the concatenated output of all blocks of the audio encoder (paper, section 3.2)."""
         return int(self.wav2vec2["num_hidden_layers"] * self.wav2vec2["hidden_size"])
 
     @property
     def audio_window_frames(self) -> int:
-        """Frames of sound that the audio encoder sees for one clip."""
+        """Length of the sound that the audio encoder hears for one clip, in video frames."""
         return self.clip_frames + 2 * (self.audio_margin + self.audio_context)
 
     @property
     def time_channels(self) -> int:
-        """Width of the time embedding."""
+        """Channels of the time embedding."""
         return 4 * self.block_out_channels[0]
 
     @classmethod
     def from_name(cls, name: str | Path) -> EmoConfig:
-        """The model of a config, by its name or its file. Raises ``ValueError`` that names what is wrong."""
+        """Config of a named size, or of a `.toml` file.
+
+        Raises:
+            ValueError: if there is no such config, or a key or a value in it is wrong.
+        """
         path, content = read_config_file(name)
         return cls._of({"name": path.stem} | content.get("model", {}), path)
 
     @classmethod
     def load(cls, path: Path) -> EmoConfig:
-        """Read a JSON file. Raises ``ValueError`` that names an unknown or missing key."""
+        """Config that `save` wrote.
+
+        Raises:
+            ValueError: if the file is no JSON, or a key or a value in it is wrong.
+        """
         try:
             values = json.loads(Path(path).read_text())
         except ValueError as error:
-            raise ValueError(f"{path} is no JSON: {error}") from None
+            raise ValueError(f"{path} is not JSON: {error}") from None
         return cls._of(values, path)
 
     @classmethod
@@ -176,19 +193,23 @@ class EmoConfig:
             raise ValueError(f"{path}: {error}") from None
 
     def save(self, path: Path) -> None:
-        """Write a JSON file."""
+        """Write the config as JSON."""
         Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def config_names() -> list[str]:
-    """The named sizes."""
+    """Names of all sizes."""
     return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
 def read_config_file(name: str | Path) -> tuple[Path, dict[str, Any]]:
-    """A config's file and content, by its name or as a path that ends in ``.toml``.
+    """File and content of a config.
 
-    Raises ``ValueError`` if there is none, or it is broken.
+    Args:
+        name: name of a size, or a path that ends in `.toml`.
+
+    Raises:
+        ValueError: if there is no such config, or the file cannot be read.
     """
     path = Path(name) if str(name).endswith(".toml") else CONFIGS / f"{name}.toml"
     try:

@@ -1,4 +1,4 @@
-"""EMO whole: its parts, their checkpoint, and how they condition the Backbone."""
+"""The complete EMO model: its parts, its checkpoint, and the conditions that the parts give the Backbone."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from transformers import Wav2Vec2Model
 
 from training.model.audio import AudioEncoder, AudioProjection
 from training.model.backbone import Backbone, has_motion
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.face_locator import FaceLocator
 from training.model.reference_net import ReferenceNet
 from training.model.speed import SpeedEncoder
 from training.model.vae import VAE
 
-# Bars of the libraries for each of a checkpoint's parts would stand between those of the work itself.
+# The libraries' progress bars, one for each part of a checkpoint, would interrupt those of the command that loads it.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
 class EmoModel(nn.Module):
-    """All parts. A checkpoint is a directory: ``config.json``, ``model.safetensors``, and the VAE and the audio
-    encoder in the layouts of diffusers and transformers (``vae/``, ``wav2vec2/``)."""
+    """All parts of EMO (paper, section 3).
+
+    A checkpoint is a directory with `config.json`, `model.safetensors`, and the VAE and the audio encoder in the
+    layouts of diffusers and transformers (`vae/`, `wav2vec2/`).
+    """
 
     def __init__(self, config: EmoConfig) -> None:
         super().__init__()
@@ -45,63 +49,63 @@ class EmoModel(nn.Module):
         self.face_locator = FaceLocator(config)
         self.speed_encoder = SpeedEncoder(config)
 
-    def voice_and_place(
-        self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor
-    ) -> dict[str, Tensor]:
+    def voice_and_place(self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor) -> Conditions:
         """Conditions of the voice, the head speed and the face region.
 
         Args:
-            audio_features: (b, f + 2m, audio_features); zeros mean no voice.
-            head_speed: (b, f + 2m) in degrees per frame; None leaves the speed layers out.
-            face_region: mask (b, 1, resolution, resolution).
+            audio_features: A(f) of the frames and their margins (b, f + 2m, audio_features); zeros mean no voice.
+            head_speed: head rotation speeds (b, f + 2m) in degrees per frame; None leaves the speed layers out.
+            face_region: mask (b, 1, resolution, resolution) of 0 and 1.
         """
-        conditions = self.backbone.audio_conditions(self.audio_projection(audio_features))
-        conditions["face_latents"] = self.face_locator(face_region)
-        if head_speed is not None:
-            conditions |= self.backbone.speed_conditions(self.speed_encoder(head_speed))
-        return conditions
+        voice = self.backbone.audio_conditions(self.audio_projection(audio_features))
+        place = Conditions(face_latents=self.face_locator(face_region))
+        if head_speed is None:
+            return Conditions.merged(voice, place)
+        return Conditions.merged(voice, place, self.backbone.speed_conditions(self.speed_encoder(head_speed)))
 
     def portrait_and_motion(
         self, reference_latents: Tensor, motion_latents: Tensor, portrait_pull: float = 0.0
-    ) -> dict[str, Tensor]:
+    ) -> Conditions:
         """Conditions of the portrait and the motion frames.
 
         Args:
-            reference_latents: of the portrait (b, c, h, w).
-            motion_latents: of the motion frames (b, n, c, h, w); zeros before the first clip.
-            portrait_pull: as in ``EmoConfig``; training, whose motion frames are given, leaves it at 0.
+            reference_latents: latents of the portrait (b, c, h, w).
+            motion_latents: latents of the motion frames (b, n, c, h, w); zeros before the first clip.
+            portrait_pull: share of the way that motion frames are moved towards the portrait, as in `EmoConfig`; 0 in
+                training.
         """
         batch, motion_frames = motion_latents.shape[:2]
         pulled = motion_latents + portrait_pull * (reference_latents[:, None] - motion_latents)
         motion_latents = torch.where(has_motion(motion_latents), pulled, motion_latents)
         reference, motion = self.reference_net(torch.cat([reference_latents, motion_latents.flatten(0, 1)]))
         shaped = [features[batch:].unflatten(0, (batch, motion_frames)) for features in motion]
-        return {
-            **self.backbone.reference_conditions([features[:batch] for features in reference]),
-            **self.backbone.motion_conditions(shaped),
-            **self.backbone.known_frames(reference_latents, motion_latents),
-        }
+        return Conditions.merged(
+            self.backbone.reference_conditions([features[:batch] for features in reference]),
+            self.backbone.motion_conditions(shaped),
+            self.backbone.known_frame_conditions(reference_latents, motion_latents),
+        )
 
     def save(self, directory: Path) -> None:
-        """Write a checkpoint, its weights rounded to float16."""
+        """Write a checkpoint with weights rounded to float16. The model itself does not change."""
         directory.mkdir(parents=True, exist_ok=True)
         rounded = copy.deepcopy(self).half()
         rounded.config.save(directory / "config.json")
         rounded.vae.autoencoder.save_pretrained(directory / "vae")
         rounded.audio_encoder.wav2vec2.save_pretrained(directory / "wav2vec2")
-        own = {name: tensor.contiguous() for name, tensor in rounded._own_weights().items()}
-        save_file(own, directory / "model.safetensors")
+        weights = {name: tensor.contiguous() for name, tensor in rounded._own_weights().items()}
+        save_file(weights, directory / "model.safetensors")
 
     @classmethod
     def load(cls, directory: Path, **changes: Any) -> EmoModel:
         """Read a checkpoint in float32.
 
         Args:
-            changes: to its config, of what its weights do not depend on: ``clip_frames`` and ``resolution``.
+            directory: folder of the checkpoint.
+            changes: other values of config fields that no weight depends on, such as `clip_frames` and `resolution`.
 
         Raises:
-            FileNotFoundError: if it is none.
-            ValueError: that names what is wrong.
+            FileNotFoundError: if the directory is not a checkpoint.
+            ValueError: if a part of the checkpoint is missing, broken, or does not fit its config.
         """
         directory = Path(directory)
         if not (directory / "config.json").is_file():
@@ -121,7 +125,7 @@ class EmoModel(nn.Module):
         return model.eval()
 
     def _own_weights(self) -> dict[str, Tensor]:
-        """The weights that no library keeps in a directory of its own."""
+        """Weights in `model.safetensors`: all but those of the libraries' own directories."""
         return {
             name: tensor
             for name, tensor in self.state_dict().items()
@@ -130,9 +134,17 @@ class EmoModel(nn.Module):
 
 
 def read_published(library_class: Any, directory: Path) -> tuple[Any, list[str]]:
-    """The float32 model of a directory in its library's layout, and the keys there that the library does not know.
+    """A published model, from a directory in the layout of its library.
 
-    Raises ``ValueError`` that names the directory if it is missing, incomplete or broken.
+    Args:
+        library_class: class of diffusers or transformers with `from_pretrained`.
+        directory: folder of the model.
+
+    Returns:
+        the model in float32, and the sorted names of weights there that the library does not know.
+
+    Raises:
+        ValueError: if the directory is missing, incomplete or broken.
     """
     dtype = "dtype" if library_class is Wav2Vec2Model else "torch_dtype"
     try:
@@ -150,7 +162,7 @@ def read_published(library_class: Any, directory: Path) -> tuple[Any, list[str]]
 
 @torch.no_grad()
 def _copy(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    """Copy all of ``weights`` into all of ``own``."""
+    """Copy all `weights`, read from `path`, into all tensors of the model's part `own`."""
     odd = weights.keys() ^ own.keys()
     odd |= {name for name in weights.keys() & own.keys() if weights[name].shape != own[name].shape}
     if odd:

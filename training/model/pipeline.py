@@ -1,7 +1,7 @@
 """Portrait and voice to video in plain PyTorch: the reference that every exported bundle is compared with.
 
-Written for reading, not for speed: guidance runs the Backbone twice, diffusers' scheduler makes the steps, and nothing
-here is shared with the runtime's own sampling and cascade.
+It is written for reading, not for speed. Guidance runs the Backbone twice, diffusers' scheduler makes the steps, and
+sampling and the cascade of clips share no code with the runtime.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emo_rt.cascade.audio import clip_window, samples_per_frame, window
 from emo_rt.media.boxes import Box, face_region
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
@@ -19,7 +20,7 @@ from training.model.vae import to_float, to_uint8
 
 
 class EmoPipeline:
-    """The cascade of clips, one PyTorch call after another (paper, section 3.2)."""
+    """Cascade of clips, each from the motion frames of the previous one (paper, section 3.2)."""
 
     def __init__(self, model: EmoModel) -> None:
         self.model = model.eval()
@@ -39,16 +40,20 @@ class EmoPipeline:
         guidance_scale: float | None = None,
         speed: float | None = None,
     ) -> np.ndarray:
-        """
+        """Animate a portrait.
+
         Args:
-            portrait: RGB uint8 (resolution, resolution, 3).
-            face_box: the face in the portrait's pixels.
-            waveform: mono float32 (samples,) at the config's sample rate.
-            frames: how many to generate.
-            seed, steps, guidance_scale, speed: as for sampling in ``EmoConfig``, whose values are the defaults.
+            portrait: RGB picture (resolution, resolution, 3) of uint8.
+            face_box: box around the face, in pixels of the portrait.
+            waveform: mono voice (samples,) of float32 at the config's sample rate.
+            frames: number of frames to generate.
+            seed: seed of the noise.
+            steps: number of DDIM steps; None means the config's.
+            guidance_scale: weight of the voice, 1 means no guidance; None means the config's.
+            speed: head rotation speed in degrees per frame; None means the config's.
 
         Returns:
-            RGB uint8 (frames, resolution, resolution, 3)
+            RGB frames (frames, resolution, resolution, 3) of uint8.
         """
         config, model = self.config, self.model
         speed = config.speed if speed is None else speed
@@ -61,8 +66,10 @@ class EmoPipeline:
         for clip, first_frame in enumerate(range(0, frames, config.clip_frames)):
             features = model.audio_encoder(voice_window(config, waveform, first_frame)[None].to(device))
             faces = model.portrait_and_motion(reference, motion, config.portrait_pull)
-            voiced = model.voice_and_place(features, head_speed, region) | faces
-            unvoiced = model.voice_and_place(torch.zeros_like(features), head_speed, region) | faces
+            voiced, unvoiced = (
+                Conditions.merged(model.voice_and_place(heard, head_speed, region), faces)
+                for heard in (features, torch.zeros_like(features))
+            )
             philox = np.random.Philox(key=np.array([seed, clip], np.uint64))
             shape = (1, config.clip_frames, *reference.shape[1:])
             noise = torch.from_numpy(np.random.Generator(philox).standard_normal(shape, np.float32)).to(device)
@@ -74,12 +81,23 @@ class EmoPipeline:
     def denoise(
         self,
         latents: Tensor,
-        voiced: dict[str, Tensor],
-        unvoiced: dict[str, Tensor],
+        voiced: Conditions,
+        unvoiced: Conditions,
         steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> Tensor:
-        """Noise (1, f, c, h, w) to clean latents, guided from the conditions without voice to those with it."""
+        """Noise to clean latents, with classifier-free guidance of the voice.
+
+        Args:
+            latents: noise (1, f, c, h, w).
+            voiced: conditions with the voice.
+            unvoiced: conditions with no voice.
+            steps: number of DDIM steps; None means the config's.
+            guidance_scale: weight of the voice, 1 means no guidance; None means the config's.
+
+        Returns:
+            clean latents (1, f, c, h, w).
+        """
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         self.scheduler.set_timesteps(self.config.steps if steps is None else steps)
         for timestep in self.scheduler.timesteps:
@@ -92,7 +110,16 @@ class EmoPipeline:
 
 
 def voice_window(config: EmoConfig, waveform: np.ndarray, first_frame: int) -> Tensor:
-    """The audio encoder's window (samples,) of ``waveform`` for the clip of f frames that begins at ``first_frame``."""
+    """Window of a voice that the audio encoder hears for one clip.
+
+    Args:
+        config: configuration of the model.
+        waveform: mono voice (samples,) of float32 at the config's sample rate.
+        first_frame: number of the clip's first frame in the video.
+
+    Returns:
+        samples (window,), with zeros where the voice has none.
+    """
     start, stop = clip_window(
         first_frame,
         clip_frames=config.clip_frames,

@@ -1,4 +1,4 @@
-"""The noise schedule, as diffusers' schedulers hold it."""
+"""The noise schedule as diffusers' scheduler, and the training target and loss weights that go with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.model.config import EmoConfig
 
 
 def noise_scheduler(config: EmoConfig) -> DDIMScheduler:
-    """The DDIM scheduler that the reference trains and samples with (paper, section 4.1)."""
+    """DDIM scheduler that the model is trained and sampled with (paper, section 4.1)."""
     return DDIMScheduler(
         beta_start=config.beta_start,
         beta_end=config.beta_end,
@@ -24,7 +24,17 @@ def noise_scheduler(config: EmoConfig) -> DDIMScheduler:
 
 
 def training_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-    """What the backbone should predict, in the shape of ``latents`` (b, ...)."""
+    """Target of the Backbone's prediction.
+
+    Args:
+        scheduler: scheduler of `noise_scheduler`.
+        latents: clean latents (b, ...).
+        noise: noise that was added, of the same shape.
+        timestep: timesteps of the noise (b,).
+
+    Returns:
+        the target, of the shape of `latents`.
+    """
     prediction_type = scheduler.config["prediction_type"]
     if prediction_type == "sample":
         return latents
@@ -35,9 +45,17 @@ def training_target(scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, ti
 
 
 def loss_weights(scheduler: DDIMScheduler, timestep: Tensor, gamma: float = 5.0) -> Tensor:
-    """Min-SNR weights (b,) of the squared error (Hang et al., arXiv 2303.09556).
+    """Min-SNR weights of the squared error (Hang et al., arXiv 2303.09556).
 
     A model that predicts the sample itself keeps weight 1: its first steps, where there is no signal, decide the mouth.
+
+    Args:
+        scheduler: scheduler of `noise_scheduler`.
+        timestep: timesteps (b,).
+        gamma: largest signal-to-noise ratio that counts.
+
+    Returns:
+        weights (b,).
     """
     prediction_type = scheduler.config["prediction_type"]
     if prediction_type == "sample":
@@ -45,5 +63,5 @@ def loss_weights(scheduler: DDIMScheduler, timestep: Tensor, gamma: float = 5.0)
     alphas = scheduler.alphas_cumprod.to(timestep.device)[timestep]
     snr = alphas / (1 - alphas)
     if prediction_type == "v_prediction":
-        snr = snr + 1  # also within the minimum, as the published systems do: else pure noise would have weight 0
+        snr = snr + 1  # within the minimum, too, as in the published systems: else pure noise has weight 0
     return snr.clamp(max=gamma) / snr

@@ -10,7 +10,7 @@ from training.model.config import EmoConfig
 
 
 class SpeedEncoder(nn.Module):
-    """Head rotation speeds to the tokens that the temporal modules attend to."""
+    """Encoder of head rotation speeds to the tokens that the temporal modules attend to."""
 
     centers: Tensor
     radii: Tensor
@@ -22,7 +22,7 @@ class SpeedEncoder(nn.Module):
         self.register_buffer("centers", torch.tensor(config.speed_centers), persistent=False)
         self.register_buffer("radii", torch.tensor(config.speed_radii), persistent=False)
         width = config.speed_channels
-        # Attention does not see the order of its keys: without this it would know how fast, but not when.
+        # Attention ignores the order of its keys: without positions the tokens would say how fast, but not when.
         table = SinusoidalPositionalEmbedding(width, config.temporal_positions).pe
         assert isinstance(table, Tensor)
         self.register_buffer("positions", table, persistent=False)
@@ -30,7 +30,7 @@ class SpeedEncoder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
 
     def buckets(self, head_speed: Tensor) -> Tensor:
-        """Speeds (...,) in degrees per frame to (..., d): s_d = tanh((w - c_d) / r_d * 3)."""
+        """Speeds w (...,) in degrees per frame to soft buckets (..., d): s_d = tanh((w - c_d) / r_d * 3)."""
         return torch.tanh((head_speed[..., None] - self.centers) / self.radii * 3)
 
     def forward(self, head_speed: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
-from training.model.attention import attend, attention, concatenate, key_value, repeat, zero_output
-
-KeyValue = tuple[Tensor, Tensor]
+from training.model.attention import KeyValue, attend, attention, concatenate, key_value, repeat, zero_output
 
 
 class TemporalBlock(nn.Module):
-    """AnimateDiff's block, two self-attentions over frames and a feed-forward, with cross-attention to speed."""
+    """AnimateDiff's block: two self-attentions over frames, cross-attention to speed, feed-forward.
+
+    The motion frames are further keys and values of the self-attentions.
+    """
 
     def __init__(self, channels: int, heads: int, positions: int, speed_channels: int) -> None:
         super().__init__()
@@ -27,14 +28,21 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, activation_fn="geglu")
 
     def positions(self, first: int, count: int) -> Tensor:
+        """Positional embeddings (1, count, c) of `count` frames from frame `first` on."""
         table = self.pos_embed.pe
         assert isinstance(table, Tensor)
         return table[:, first : first + count]
 
     def motion_keys(self, hidden: Tensor) -> tuple[KeyValue, KeyValue]:
-        """Keys and values of the motion frames for both attentions; ``hidden`` is (b, n, c).
+        """Keys and values of the motion frames for both attentions.
 
-        Motion frames see only each other, so that what they are does not change from one denoising step to the next.
+        Motion frames see only each other, so that their keys and values are the same at every denoising step.
+
+        Args:
+            hidden: hidden states of the motion frames (b·hw, n, c).
+
+        Returns:
+            for the first and the second attention, keys and values, each (b·hw, n, c).
         """
         position = self.positions(0, hidden.shape[1])
         normed = self.norm1(hidden) + position
@@ -43,14 +51,17 @@ class TemporalBlock(nn.Module):
         return first, key_value(self.attn2, self.norm2(hidden) + position)
 
     def forward(self, hidden: Tensor, motion: tuple[KeyValue, KeyValue] | None, speed: KeyValue | None) -> Tensor:
-        """
+        """Attention over frames, to motion frames and to speed, then feed-forward.
+
         Args:
-            hidden: (b·hw, f, c).
-            motion: keys and values of the motion frames, each (b·hw, n, c), or (hw, n, c) for all.
-            speed: keys and values of the speed tokens, each (b, f, c), or (1, f, c) for all.
+            hidden: hidden states (b·hw, f, c).
+            motion: keys and values of the motion frames for both attentions, each (b·hw, n, c), or (hw, n, c) for the
+                whole batch; None means no motion frames.
+            speed: keys and values of the speed tokens, each (b, f, c), or (1, f, c) for the whole batch; None leaves
+                the layer out.
 
         Returns:
-            (b·hw, f, c)
+            the next hidden states (b·hw, f, c).
         """
         frames = hidden.shape[1]
         position = self.positions(motion[0][0].shape[1] if motion else 0, frames)
@@ -61,7 +72,7 @@ class TemporalBlock(nn.Module):
                 known_key, known_value = (repeat(tensor, hidden.shape[0]) for tensor in motion[index])
                 keys = concatenate((known_key, known_value), keys)
             hidden = hidden + attend(layer, normed, *keys)
-        if speed is not None:  # all pixels of a sample share its speed: they become one long query
+        if speed is not None:  # all pixels of a sample share its speed: they form one long query
             batch = speed[0].shape[0]
             normed = (self.norm_speed(hidden) + position).reshape(batch, -1, hidden.shape[-1])
             hidden = hidden + attend(self.attn_speed, normed, *speed).reshape(hidden.shape)
@@ -78,29 +89,33 @@ class TemporalModule(nn.Module):
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList([TemporalBlock(channels, heads, positions, speed_channels)])
         self.proj_out = nn.Linear(channels, channels)
-        # AnimateDiff starts as an identity, too.
+        # A new module is an identity, as in AnimateDiff.
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
     @property
     def block(self) -> TemporalBlock:
+        """The transformer block."""
         block = self.transformer_blocks[0]
         assert isinstance(block, TemporalBlock)
         return block
 
     def enter(self, maps: Tensor) -> Tensor:
-        """(b, f, c, h, w) to (b·hw, f, c); the norm's statistics are over all frames, as in AnimateDiff."""
+        """Feature maps (b, f, c, h, w) to hidden states (b·hw, f, c).
+
+        The norm's statistics are over all frames, as in AnimateDiff.
+        """
         batch, frames, channels = maps.shape[:3]
         normed = self.norm(maps.transpose(1, 2).flatten(3)).reshape(batch, channels, frames, -1)
         out: Tensor = self.proj_in(normed.permute(0, 3, 2, 1).reshape(-1, frames, channels))
         return out
 
     def motion_keys(self, motion_features: Tensor) -> tuple[KeyValue, KeyValue]:
-        """Keys and values, each (b·hw, n, c), of motion features (b, n, c, h, w)."""
+        """Keys and values of motion features (b, n, c, h, w) for both attentions, each (b·hw, n, c)."""
         return self.block.motion_keys(self.enter(motion_features))
 
     def forward(self, maps: Tensor, motion: tuple[KeyValue, KeyValue] | None, speed: KeyValue | None) -> Tensor:
-        """Feature maps (b, f, c, h, w) to the same shape; ``motion`` and ``speed`` as in :class:`TemporalBlock`."""
+        """Feature maps (b, f, c, h, w) to the same shape; `motion` and `speed` as in `TemporalBlock.forward`."""
         batch, frames, channels, height, width = maps.shape
         hidden = self.proj_out(self.block(self.enter(maps), motion, speed))
         return maps + hidden.reshape(batch, height, width, frames, channels).permute(0, 3, 4, 1, 2)

@@ -1,4 +1,4 @@
-"""The UNet skeleton that Backbone and ReferenceNet share: SD 1.5's structure and parameter names."""
+"""The UNet that Backbone and ReferenceNet are built on: SD 1.5's structure and parameter names (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.model.attention import SpatialBlock, SpatialTransformer, repeat
 from training.model.config import EmoConfig
 from training.model.temporal import TemporalModule
 
-#: What a network does behind a residual block: (maps, attention or None, temporal module or None) to maps.
+#: Layers behind a residual block: (feature maps, attention or None, temporal module or None) to feature maps.
 Visit = Callable[[Tensor, SpatialTransformer | None, TemporalModule | None], Tensor]
 
 
 class Level(nn.Module):
-    """One resolution of the UNet on one side. Lists may be empty; their names are diffusers'."""
+    """One resolution of the UNet on one side. The lists may be empty and have diffusers' names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,46 +32,38 @@ class Level(nn.Module):
         self.upsamplers = nn.ModuleList()
 
     def visit(self, position: int, maps: Tensor, visit: Visit) -> Tensor:
+        """Call `visit` with the layers that follow residual block `position` and its maps (b, c, h, w)."""
         attention = self.attentions[position] if self.attentions else None
         temporal = self.motion_modules[position] if self.motion_modules else None
         return visit(maps, attention, temporal)  # type: ignore[arg-type]
 
 
 class UNet(nn.Module):
-    """Residual blocks, down- and upsampling of SD 1.5; a subclass says what the attention layers are.
+    """Residual blocks, down- and upsampling of SD 1.5; a subclass chooses the attention layers.
 
     Args:
-        config: the size.
-        block: makes the transformer block of an attention layer with so many channels.
-        temporal: whether temporal modules stand behind the residual blocks of the config's temporal levels.
+        config: configuration of the model.
+        block: factory of an attention layer's transformer block, by its number of channels.
+        temporal: whether temporal modules follow the residual blocks of the config's temporal levels.
+
+    Attributes:
+        temporal_places: for each call of `visit` in order, whether the Backbone has a temporal module there.
     """
 
     def __init__(self, config: EmoConfig, block: Callable[[int], SpatialBlock], temporal: bool) -> None:
         super().__init__()
         self.config = config
         channels = config.block_out_channels
-        groups = config.norm_groups
-
         temporal_levels = config.temporal_levels or (True,) * len(channels)
-        #: For each call of ``visit`` in order, whether the Backbone has a temporal module there.
         self.temporal_places: list[bool] = []
 
-        def add_layer(level: Level, inputs: int, outputs: int, attend: bool, moves: bool) -> None:
-            self.temporal_places.append(moves)
-            level.resnets.append(resnet(inputs, outputs))
-            if attend:
-                level.attentions.append(SpatialTransformer(outputs, groups, block(outputs)))
-            if temporal and moves:
-                level.motion_modules.append(
-                    TemporalModule(
-                        outputs, config.temporal_heads, groups, config.temporal_positions, config.speed_channels
-                    )
-                )
-
-        def resnet(inputs: int, outputs: int) -> ResnetBlock2D:
-            return ResnetBlock2D(
-                in_channels=inputs, out_channels=outputs, temb_channels=config.time_channels, groups=groups, eps=1e-5
-            )
+        def add_layer(level: Level, inputs: int, outputs: int, has_attention: bool, is_temporal: bool) -> None:
+            self.temporal_places.append(is_temporal)
+            level.resnets.append(_resnet(config, inputs, outputs))
+            if has_attention:
+                level.attentions.append(SpatialTransformer(outputs, config.norm_groups, block(outputs)))
+            if temporal and is_temporal:
+                level.motion_modules.append(_temporal_module(config, outputs))
 
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(channels[0], config.time_channels)
@@ -93,8 +85,8 @@ class UNet(nn.Module):
             self.down_blocks.append(level)
 
         self.mid_block = Level()
-        add_layer(self.mid_block, current, current, attend=True, moves=True)
-        self.mid_block.resnets.append(resnet(current, current))
+        add_layer(self.mid_block, current, current, has_attention=True, is_temporal=True)
+        self.mid_block.resnets.append(_resnet(config, current, current))
 
         self.up_blocks = nn.ModuleList()
         for index, outputs in reversed(list(enumerate(channels))):
@@ -115,17 +107,19 @@ class UNet(nn.Module):
     def walk(
         self, maps: Tensor, embedding: Tensor, visit: Visit, deep_features: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run all residual blocks behind ``conv_in``.
+        """Run all residual blocks behind `conv_in`.
 
         Args:
-            maps: (b, block_out_channels[0], h, w).
-            embedding: (b, time_channels), or (1, time_channels) for all.
-            visit: is called behind each residual block that an attention layer or a temporal module may follow, in
-                order; it may give several maps for each.
-            deep_features: of an earlier walk: only the outermost level runs, and takes these for what all others give.
+            maps: feature maps (b, block_out_channels[0], h, w).
+            embedding: time embeddings (b, time_channels), or (1, time_channels) for the whole batch.
+            visit: function that is called behind each residual block that an attention layer or a temporal module may
+                follow, in order. It may return k maps for each of its input, and the batch grows to k·b.
+            deep_features: deep features of an earlier walk, in place of the output of all levels but the outermost,
+                which then do not run.
 
         Returns:
-            the feature maps before the output layers, and the deep features (b, c, h, w).
+            the feature maps before the output layers (b, c, h, w), and the deep features: the output of all levels but
+            the outermost, (b, c, h, w).
         """
         skips = [maps]
 
@@ -159,12 +153,29 @@ class UNet(nn.Module):
         return ascend(self.up_blocks[-1], deep_features), deep_features
 
     def attention_layers(self) -> list[SpatialTransformer]:
-        """All spatial attention layers in the order of :meth:`walk`."""
+        """Spatial attention layers in the order of `walk`."""
         return [layer for level in self.levels() for layer in level.attentions]  # type: ignore[misc]
 
     def temporal_modules(self) -> list[TemporalModule]:
-        """All temporal modules in the order of :meth:`walk`."""
+        """Temporal modules in the order of `walk`."""
         return [layer for level in self.levels() for layer in level.motion_modules]  # type: ignore[misc]
 
     def levels(self) -> list[Level]:
+        """Levels on the way down, the middle, levels on the way up."""
         return [*self.down_blocks, self.mid_block, *self.up_blocks]
+
+
+def _resnet(config: EmoConfig, inputs: int, outputs: int) -> ResnetBlock2D:
+    return ResnetBlock2D(
+        in_channels=inputs,
+        out_channels=outputs,
+        temb_channels=config.time_channels,
+        groups=config.norm_groups,
+        eps=1e-5,
+    )
+
+
+def _temporal_module(config: EmoConfig, channels: int) -> TemporalModule:
+    return TemporalModule(
+        channels, config.temporal_heads, config.norm_groups, config.temporal_positions, config.speed_channels
+    )

@@ -1,4 +1,4 @@
-"""The VAE: diffusers' AutoencoderKL, with pixels folded into channels where a cheap decoder matters."""
+"""The VAE: diffusers' AutoencoderKL, optionally with pixels folded into channels and a linear shortcut (*ours*)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from training.model.config import EmoConfig
 
 
 class VAE(nn.Module):
-    """Pictures to scaled latents and back. With ``vae_patch`` 1 and no shortcut it is SD's own.
+    """Pictures to scaled latents and back. With `vae_patch` 1 and without a shortcut it is SD's VAE.
 
-    With ``vae_shortcut`` a linear map of each latent's patch of pixels, there and back, stands beside the autoencoder,
-    which learns what the linear map leaves over: a small VAE then begins at the principal components of the pictures
-    instead of at grey.
+    With `vae_shortcut` a linear map of each latent's patch of pixels, in both directions, is added to the autoencoder.
+    The autoencoder learns the rest. So a small VAE begins at the principal components of the pictures, not at grey.
     """
 
     def __init__(self, config: EmoConfig) -> None:
@@ -24,7 +23,7 @@ class VAE(nn.Module):
         self.patch = config.vae_patch
         channels = 3 * self.patch**2
         self.autoencoder = AutoencoderKL(in_channels=channels, out_channels=channels, **config.vae)
-        # Begin with little noise on the latents: a decoder that sees only noise learns nothing.
+        # A new model puts little noise on the latents: a decoder that sees only noise learns nothing.
         nn.init.constant_(self.autoencoder.quant_conv.bias[config.latent_channels :], -6.0)
         if config.vae_shortcut:
             factor, latent_channels = config.vae_factor, config.latent_channels
@@ -65,10 +64,10 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def channel_weights(self) -> Tensor:
-        """How much of the picture each latent channel draws: (c,), mean 1.
+        """Share of each latent channel in the picture (c,), with mean 1.
 
-        The channels of the shortcut draw anything from the light of a face to the edge of a lash; without a shortcut
-        all weigh the same.
+        The channels of a shortcut range from the light of a face to the edge of a lash. Without a shortcut all weights
+        are 1.
         """
         if not hasattr(self, "shortcut_decoder"):
             return torch.ones(self.autoencoder.config["latent_channels"], device=self.autoencoder.device)
@@ -79,8 +78,8 @@ class VAE(nn.Module):
     def fit_shortcut(self, images: Tensor) -> None:
         """Set the shortcut to the principal components of the patches of pictures (b, 3, h, w).
 
-        A component of standard deviation s is scaled to sqrt(s): with equal variances, noise would drown light and
-        lashes at once, and a denoiser spends itself on what nobody sees; with its own, the lashes hardly take part.
+        A component of standard deviation s is scaled to sqrt(s). With equal variances, noise would hide light and
+        lashes alike, and a denoiser would learn what nobody sees. With the components' own, lashes would hardly count.
         """
         factor, count = self.shortcut_encoder.stride[0], self.shortcut_encoder.out_channels
         assert self.shortcut_encoder.bias is not None
@@ -97,8 +96,8 @@ class VAE(nn.Module):
 
 
 def to_float(frames: Tensor) -> Tensor:
-    """uint8 pictures (..., h, w, 3) to (..., 3, h, w) in [-1, 1]."""
-    return frames.float().movedim(-1, -3) / 127.5 - 1  # TensorRT takes uint8 only as an input
+    """Pictures (..., h, w, 3) of uint8 to float32 (..., 3, h, w) in [-1, 1]."""
+    return frames.float().movedim(-1, -3) / 127.5 - 1  # float first: TensorRT takes uint8 only as an input
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.model.backbone import has_motion
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
 from training.stages.data import ClipFolder, TrainingBatch
@@ -88,19 +89,19 @@ class StageLoss:
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 
-    def image_conditions(self, batch: TrainingBatch) -> dict[str, Tensor]:
+    def image_conditions(self, batch: TrainingBatch) -> Conditions:
         """Of the image stage: the portrait and the face region, no motion frames and no voice."""
         model, portrait = self.model, batch.reference_latents.to(self.device)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
-        return {
-            **model.backbone.reference_conditions(model.reference_net(portrait)[0]),
-            **model.backbone.known_frames(portrait, no_motion),
-            "face_latents": model.face_locator(batch.face_region.to(self.device)),
-        }
+        return Conditions.merged(
+            model.backbone.reference_conditions(model.reference_net(portrait)[0]),
+            model.backbone.known_frame_conditions(portrait, no_motion),
+            Conditions(face_latents=model.face_locator(batch.face_region.to(self.device))),
+        )
 
     def video_conditions(
         self, batch: TrainingBatch, heard: Tensor | None = None, motion_noise: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    ) -> Conditions:
         """Of the video and speed stages.
 
         Args:
@@ -123,10 +124,10 @@ class StageLoss:
         if self.stage == "speed":
             assert batch.head_speed is not None
             head_speed = batch.head_speed.to(self.device)
-        return {
-            **model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
-            **model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
-        }
+        return Conditions.merged(
+            model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
+            model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
+        )
 
     @torch.no_grad()
     def generate_motion(self, batch: TrainingBatch) -> None:

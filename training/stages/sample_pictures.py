@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.model.backbone import Conditions
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
 from training.model.vae import to_uint8

@@ -1,4 +1,4 @@
-"""What each condition means: where it reaches the Backbone's prediction, and where it does not."""
+"""Conditions: where each reaches the Backbone's prediction and where it does not, and their names in the graphs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import Inputs, changed_frames, emo_model, latents
 
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.face_locator import FaceLocator
 from training.model.model import EmoModel
@@ -66,18 +67,21 @@ def test_before_the_first_clip_the_portrait_stands_for_the_motion_frames(model: 
     portrait = latents(model.config, 2)
     motion = latents(model.config, 2, model.config.motion_frames, seed=1)
     motion[0] = 0
-    known = model.backbone.known_frames(portrait, motion)
-    assert torch.equal(known["last_latents"], torch.stack([portrait[0], motion[1, -1]]))
+    known = model.backbone.known_frame_conditions(portrait, motion)
+    assert known.last_latents is not None
+    assert torch.equal(known.last_latents, torch.stack([portrait[0], motion[1, -1]]))
     standing = portrait[:1, None].expand_as(motion[:1])
-    expected = model.backbone.known_frames(portrait[:1], standing)["known_maps"]
-    torch.testing.assert_close(known["known_maps"][:1], expected)
+    expected = model.backbone.known_frame_conditions(portrait[:1], standing).known_maps
+    assert known.known_maps is not None
+    torch.testing.assert_close(known.known_maps[:1], expected)
 
 
 def test_motion_frames_can_be_drawn_towards_the_portrait(model: EmoModel) -> None:
     portrait = latents(model.config, 2)
     motion = latents(model.config, 2, model.config.motion_frames, seed=1)
     motion[0] = 0
-    pulled = model.portrait_and_motion(portrait, motion, portrait_pull=0.25)["last_latents"]
+    pulled = model.portrait_and_motion(portrait, motion, portrait_pull=0.25).last_latents
+    assert pulled is not None
     assert torch.equal(pulled[0], portrait[0])
     torch.testing.assert_close(pulled[1], 0.75 * motion[1, -1] + 0.25 * portrait[1])
 
@@ -132,7 +136,7 @@ def test_speed_is_heard_by_temporal_modules_only(model: EmoModel, inputs: Inputs
     before = predict(model, inputs, temporal=False)
     inputs.head_speed = None
     assert changed_frames(before, predict(model, inputs, temporal=False)) == []
-    assert not [name for name in inputs.conditions(model) if "speed" in name]
+    assert not [name for name in inputs.conditions(model).named_tensors() if "speed" in name]
 
 
 def test_it_matters_when_the_head_turns(model: EmoModel, inputs: Inputs) -> None:
@@ -173,7 +177,8 @@ def test_several_voices_at_once_are_as_one_after_the_other(in_time_embedding: bo
     noisy, inputs = latents(model.config, 1, FRAMES), Inputs(model.config)
     shared, voice = inputs.conditions(model), inputs.audio_features
     inputs.audio_features = torch.cat([torch.zeros_like(voice), voice])
-    both = {**shared, **model.backbone.audio_conditions(model.audio_projection(inputs.audio_features))}
+    voices = model.backbone.audio_conditions(model.audio_projection(inputs.audio_features))
+    both = replace(shared, audio=voices.audio, audio_embedding=voices.audio_embedding)
     together = model.backbone(noisy, TIMESTEP, both)
     assert changed_frames(together[:1], together[1:]) == list(range(FRAMES))
     for index in range(2):
@@ -193,9 +198,9 @@ def test_a_face_region_is_encoded_to_the_shape_of_the_latents(name: str) -> None
 def test_deep_features_stand_for_all_levels_but_the_outermost(model: EmoModel, inputs: Inputs) -> None:
     backbone, conditions = model.backbone, inputs.conditions(model)
     noisy, embedding = latents(model.config, 1, FRAMES, seed=9), model.backbone.embed_time(TIMESTEP)
-    whole, deep = backbone.predict(noisy, embedding, conditions)
-    taken = backbone.cached_step_conditions(conditions)
-    assert 0 < len(taken) < len(conditions)
+    full, deep = backbone.predict(noisy, embedding, conditions)
+    taken = backbone.cached_step_conditions(conditions).named_tensors()
+    assert 0 < len(taken) < len(conditions.named_tensors())
     inner = [*backbone.down_blocks[1:], backbone.mid_block, *backbone.up_blocks[:-1]]
     ran: list[torch.nn.Module] = []
     hooks = [
@@ -203,11 +208,87 @@ def test_deep_features_stand_for_all_levels_but_the_outermost(model: EmoModel, i
     ]
 
     def cached(**changes: torch.Tensor) -> torch.Tensor:
-        return backbone.predict(noisy, embedding, taken | changes, deep_features=deep)[0]
+        return backbone.predict(noisy, embedding, Conditions.from_named_tensors(taken | changes), deep_features=deep)[0]
 
-    torch.testing.assert_close(cached(), whole, rtol=0, atol=0)
+    torch.testing.assert_close(cached(), full, rtol=0, atol=0)
     for name, tensor in taken.items():
-        assert not torch.equal(cached(**{name: torch.randn_like(tensor)}), whole), name
+        assert not torch.equal(cached(**{name: torch.randn_like(tensor)}), full), name
     assert not ran
     for hook in hooks:
         hook.remove()
+
+
+def test_named_tensors_are_the_exported_graphs_inputs_in_their_order(model: EmoModel, inputs: Inputs) -> None:
+    """A bundle depends on these names: attention layers and temporal modules have numbers of their own."""
+
+    def pairs(kind: str, count: int) -> list[str]:
+        return [f"{kind}_{part}_{number:02d}" for number in range(count) for part in ("key", "value")]
+
+    attentions, modules = len(model.backbone.attention_layers()), len(model.backbone.temporal_modules())
+    assert attentions != modules
+    assert list(inputs.conditions(model).named_tensors()) == [
+        *pairs("audio", attentions),
+        "audio_embedding",
+        "face_latents",
+        *pairs("speed", modules),
+        *pairs("reference", attentions),
+        *pairs("motion_first", modules),
+        *pairs("motion_second", modules),
+        "known_maps",
+        "last_latents",
+    ]
+
+
+def test_conditions_survive_the_way_to_named_tensors_and_back(model: EmoModel, inputs: Inputs) -> None:
+    for conditions in (inputs.conditions(model), model.backbone.cached_step_conditions(inputs.conditions(model))):
+        named = conditions.named_tensors()
+        again = Conditions.from_named_tensors(dict(reversed(named.items())))
+        for name in ("audio", "speed", "reference", "motion"):
+            assert getattr(again, name) == getattr(conditions, name)  # the same tensors, whatever the order of names
+        for name in ("audio_embedding", "face_latents", "known_maps", "last_latents"):
+            assert getattr(again, name) is getattr(conditions, name) is not None
+
+
+@pytest.mark.parametrize(
+    "lost", ["reference_key_00", "reference_value_00", "motion_first_key_02", "motion_second_key_02"]
+)
+def test_named_tensors_with_a_gap_or_an_unknown_name_are_refused(model: EmoModel, inputs: Inputs, lost: str) -> None:
+    named = inputs.conditions(model).named_tensors()
+    with pytest.raises(ValueError, match=r"unknown or incomplete: noise$"):
+        Conditions.from_named_tensors(named | {"noise": torch.zeros(1)})
+    del named[lost]
+    with pytest.raises(ValueError, match=f"unknown or incomplete: {lost[:6]}"):
+        Conditions.from_named_tensors(named)
+
+
+def test_parts_are_merged_unless_they_have_a_field_in_common() -> None:
+    voice, place = Conditions(audio={0: (torch.zeros(1), torch.zeros(1))}), Conditions(face_latents=torch.ones(1))
+    merged = Conditions.merged(voice, Conditions(), place)
+    assert list(merged.named_tensors()) == ["audio_key_00", "audio_value_00", "face_latents"]
+    for part in (voice, place):
+        with pytest.raises(ValueError, match=r"two parts of the conditions have (audio|face_latents)"):
+            Conditions.merged(merged, part)
+
+
+def test_one_of_two_voices_is_taken_from_the_voice_alone() -> None:
+    def numbered(*shape: int) -> torch.Tensor:
+        return torch.arange(shape[0], dtype=torch.float32).reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+
+    both = Conditions(
+        audio={3: (numbered(2, 4, 5, 8), numbered(2, 4, 5, 8))},
+        audio_embedding=numbered(2, 4, 8),
+        reference={3: (numbered(1, 9, 8), numbered(1, 9, 8))},
+        motion={0: ((numbered(9, 2, 8), numbered(9, 2, 8)), (numbered(9, 2, 8), numbered(9, 2, 8)))},
+    )
+    for half, voice in ((both.unconditional(), 0), (both.conditional(), 1)):
+        for name, tensor in half.named_tensors().items():
+            whole = both.named_tensors()[name]
+            assert torch.equal(tensor, whole[voice : voice + 1] if name.startswith("audio") else whole), name
+
+
+def test_another_dtype_is_that_of_every_tensor(model: EmoModel, inputs: Inputs) -> None:
+    conditions = inputs.conditions(model)
+    half = conditions.to(torch.float16).named_tensors()
+    assert half.keys() == conditions.named_tensors().keys()
+    for name, tensor in conditions.named_tensors().items():
+        assert torch.equal(half[name], tensor.half()), name

@@ -34,11 +34,11 @@ def without_voice(inputs: Inputs) -> Inputs:
 
 
 def both_voices(model: EmoModel, inputs: Inputs) -> dict[str, Tensor]:
-    """Conditions of no voice and of the voice, as the exported conditioning gives them; they share the rest."""
-    silent = without_voice(inputs).conditions(model)
+    """Named tensors of conditions of no voice and of the voice, as from the exported conditioning."""
+    silent = without_voice(inputs).conditions(model).named_tensors()
     return {
         name: torch.cat([silent[name], tensor]) if name.startswith("audio_") else tensor
-        for name, tensor in inputs.conditions(model).items()
+        for name, tensor in inputs.conditions(model).named_tensors().items()
     }
 
 
@@ -95,7 +95,7 @@ def test_without_guidance_only_the_voice_counts(model: EmoModel) -> None:
 
 def test_only_the_voice_is_guided(model: EmoModel) -> None:
     inputs = Inputs(model.config)
-    voiced, silent = inputs.conditions(model), without_voice(inputs).conditions(model)
+    voiced, silent = (each.conditions(model).named_tensors() for each in (inputs, without_voice(inputs)))
     changed = {name for name in voiced if not torch.equal(voiced[name], silent[name])}
     assert changed == {name for name in voiced if name.startswith("audio_")}
 

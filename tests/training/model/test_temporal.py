@@ -8,6 +8,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from tiny_models import emo_model, motion_adapter
 from torch import Tensor
 
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.temporal import TemporalModule
 from training.stages.published import inherit_motion_adapter
@@ -88,8 +89,10 @@ def test_only_the_levels_that_the_config_names_have_temporal_modules() -> None:
     assert [maps.shape[1] for maps in features] == channels
     predictions = []
     for frames in (motion, motion + 0.5):
-        conditions = low.backbone.motion_conditions([maps[None] for maps in low.reference_net(frames[0])[1]])
-        conditions |= low.backbone.reference_conditions(low.reference_net(portrait)[0])
+        conditions = Conditions.merged(
+            low.backbone.motion_conditions([maps[None] for maps in low.reference_net(frames[0])[1]]),
+            low.backbone.reference_conditions(low.reference_net(portrait)[0]),
+        )
         predictions.append(low.backbone(noisy, torch.tensor([500]), conditions))
     assert not torch.allclose(*predictions)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from training.model.attention import BackboneBlock
 from training.model.backbone import Backbone
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.stages.published import inherit_motion_adapter, inherit_sd15_unet
@@ -88,7 +89,9 @@ def test_the_backbone_without_conditions_and_time_is_sd(
 ) -> None:
     noisy, timestep = latents(config, 2, 3), torch.tensor([999, 400])
     theirs = unet(noisy.flatten(0, 1), timestep.repeat_interleave(3), text(6)).sample.unflatten(0, (2, 3))
-    torch.testing.assert_close(inherited.backbone(noisy, timestep, {}, temporal=False), theirs, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        inherited.backbone(noisy, timestep, Conditions(), temporal=False), theirs, rtol=0, atol=1e-5
+    )
 
 
 def test_the_backbone_with_temporal_modules_is_animatediff(
@@ -97,7 +100,7 @@ def test_the_backbone_with_temporal_modules_is_animatediff(
     theirs = UNetMotionModel.from_unet2d(unet, motion_adapter(config)).eval()
     noisy, timestep = latents(config, 2, 4), torch.tensor([700, 20])
     expected = theirs(noisy.transpose(1, 2), timestep, text(8)).sample.transpose(1, 2)
-    torch.testing.assert_close(inherited.backbone(noisy, timestep, {}), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(inherited.backbone(noisy, timestep, Conditions()), expected, rtol=0, atol=1e-5)
 
 
 def test_reference_attention_is_sds_cross_attention_to_the_reference_features(config: EmoConfig) -> None:

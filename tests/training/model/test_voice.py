@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
 from emo_rt.media.boxes import Box
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
@@ -85,7 +86,7 @@ def test_the_first_clips_motion_frames_are_zeros_and_the_next_ones_its_last_late
     pipeline = EmoPipeline(model)
     portrait_and_motion, denoise = model.portrait_and_motion, pipeline.denoise
 
-    def note_motion(reference: Tensor, latents: Tensor, portrait_pull: float) -> dict[str, Tensor]:
+    def note_motion(reference: Tensor, latents: Tensor, portrait_pull: float) -> Conditions:
         motion.append(latents)
         assert portrait_pull == config.portrait_pull
         return portrait_and_motion(reference, latents, portrait_pull)

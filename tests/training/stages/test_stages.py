@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import emo_model
 
+from training.model.conditions import Conditions
 from training.model.config import CONFIGS, EmoConfig
 from training.model.model import EmoModel
 from training.model.vae import to_uint8
@@ -159,11 +160,11 @@ def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path)
     seen = []
     voice_and_place, portrait_and_motion = run.model.voice_and_place, run.model.portrait_and_motion
 
-    def note_voice(*arguments: torch.Tensor) -> dict[str, torch.Tensor]:
+    def note_voice(*arguments: torch.Tensor) -> Conditions:
         seen.append(arguments[0])
         return voice_and_place(*arguments)
 
-    def note_motion(*arguments: torch.Tensor) -> dict[str, torch.Tensor]:
+    def note_motion(*arguments: torch.Tensor) -> Conditions:
         seen.append(arguments[1])
         return portrait_and_motion(*arguments)
 
