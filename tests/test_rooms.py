@@ -19,6 +19,7 @@ ROOMS = ("emo_rt", "training", "export", "benchmarks")
 #: line does not know each other. The doors of a room, its top-level modules that are not named, come last.
 WINGS = (
     ("emo_rt.errors", "emo_rt.atomic", "emo_rt.bundled"),
+    ("emo_rt.manifest",),
     ("emo_rt.bundle",),
     ("emo_rt.engines", "emo_rt.media"),
     ("emo_rt.cascade",),
