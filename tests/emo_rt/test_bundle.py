@@ -37,9 +37,8 @@ def test_a_missing_directory_is_named_with_where_bundles_come_from(tmp_path: Pat
 
 
 def test_a_bundle_of_the_format_before_says_what_to_do(copy: Path) -> None:
-    """Version 3 knew offers and shallow graphs, for presets and cached ones."""
-    (copy / "offers.json").write_text("{}")
-    manifest = (copy / "manifest.json").read_text().replace('"cached_', '"shallow_')
+    """The version counts before anything else: graphs had other names in version 3."""
+    manifest = (copy / "manifest.json").read_text().replace('"cached_', '"other_')
     (copy / "manifest.json").write_text(json.dumps(json.loads(manifest) | {"format_version": 3}))
     with pytest.raises(BundleError) as raised:
         Bundle.load(copy)

@@ -1,7 +1,7 @@
-"""A GPU that is none: `cuda.core` and TensorRT as far as the backend uses them, over host memory and ONNX Runtime.
+"""A fake GPU: `cuda.core` and TensorRT as far as the backend uses them, over host memory and ONNX Runtime.
 
-What is asked of a stream happens when someone waits for it, in the order in which it was asked, as on a GPU: whoever
-reads too early, or changes memory that work in the queue still needs, gets wrong values.
+As on a GPU, work that is queued in a stream is done in order, and not before someone waits for the stream. Code that
+reads too early, or changes memory that queued work still needs, gets wrong values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import onnxruntime as ort
 from emo_rt.bundle import GraphSpec
 
 STREAMS: dict[int, FakeStream] = {}
-#: How often each thing was asked for.
+#: Number of transfers and launches by kind.
 ASKED: Counter[str] = Counter()
 
 
@@ -42,7 +42,7 @@ class FakeStream:
 
 
 class FakeGraphBuilder:
-    """What is asked of its stream is kept, and done by none."""
+    """Records the work of its stream without doing it."""
 
     def __init__(self) -> None:
         self.stream = FakeStream()
@@ -62,7 +62,7 @@ class FakeGraphBuilder:
 
 
 class FakeBuffer:
-    """Memory of the GPU, or the host's where it came `from_handle`."""
+    """Memory of the GPU, or of the host if it came from `from_handle`."""
 
     def __init__(self, handle: int, size: int, owner: Any, host: bool) -> None:
         self.handle, self.size, self.owner, self.host = handle, size, owner, host
@@ -107,7 +107,7 @@ class FakeContext:
         self.addresses: dict[str, int] = {}
 
     def set_tensor_address(self, name: str, address: int) -> None:
-        assert name not in self.addresses, "a CUDA graph would write to the address of before"
+        assert name not in self.addresses, "a CUDA graph would write to the old address"
         self.addresses[name] = address
 
     def execute_async_v3(self, handle: int) -> bool:
@@ -158,13 +158,13 @@ def fake_tensorrt() -> ModuleType:
 
 
 def fake_cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision: str, device: str) -> bytes:
-    """The "engine" of a graph: its path."""
+    """The path of a graph's ONNX file, in place of its engine."""
     assert device == "sm_90"
     return str(path).encode()
 
 
 def install() -> None:
-    """Put the modules where an import finds them. Undo it by putting `sys.modules` back."""
+    """Puts the modules where an import finds them; restoring `sys.modules` undoes it."""
     core, package = ModuleType("cuda.core"), ModuleType("cuda")
     vars(core).update(Buffer=FakeBuffer, Device=FakeDevice)
     vars(package).update(core=core, __path__=[], __spec__=importlib.machinery.ModuleSpec("cuda", None))

@@ -1,4 +1,4 @@
-"""The TensorRT backend on a GPU that is none: what it moves where, and in which order."""
+"""The TensorRT backend on a fake GPU: which tensors it moves where, and in which order."""
 
 from __future__ import annotations
 
