@@ -147,8 +147,8 @@ class Conditions:
 def _named(kind: str, pairs: Mapping[int, KeyValue]) -> dict[str, Tensor]:
     return {
         f"{kind}_{part}_{number:02d}": tensor
-        for number, pair in pairs.items()
-        for part, tensor in zip(("key", "value"), pair, strict=True)
+        for number in sorted(pairs)
+        for part, tensor in zip(("key", "value"), pairs[number], strict=True)
     }
 
 

@@ -34,7 +34,7 @@ def inherited(config: EmoConfig, unet: UNet2DConditionModel) -> EmoModel:
 
 
 def record(modules: list[nn.Module]) -> list[Tensor]:
-    """The outputs of ``modules`` in the order in which they run from now on."""
+    """Outputs of `modules`, filled in the order in which they run."""
     outputs: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Any) -> None:
