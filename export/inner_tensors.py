@@ -33,6 +33,7 @@ def inner_tensors(
         SaveOnnx(graph, file.name)()
         session = SessionFromOnnx(file.name)()
     with OnnxrtRunner(session) as runner:
-        dtypes = {name: DataType.to_dtype(spec.dtype, "numpy") for name, spec in runner.get_input_metadata().items()}
+        specs = runner.get_input_metadata(use_numpy_dtypes=False)
+        dtypes = {name: DataType.to_dtype(spec.dtype, "numpy") for name, spec in specs.items()}
         for inputs in calls:
             yield dict(runner.infer({name: inputs[name].astype(dtype) for name, dtype in dtypes.items()}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 #: The graphs that run at every step, and that 8 bits are for.
 STEP_GRAPHS = ("backbone", "guided_backbone", "cached_backbone", "cached_guided_backbone")
@@ -59,7 +60,7 @@ class BuildOptions:
                 raise ValueError(f"{name.replace('_', ' ')} is {number}; choose 1 or more")
 
     @property
-    def config_changes(self) -> dict[str, int]:
+    def config_changes(self) -> dict[str, Any]:
         """The fields of the checkpoint's config that the bundle has otherwise."""
         changes = {"clip_frames": self.clip_frames, "resolution": self.resolution}
         return {name: value for name, value in changes.items() if value is not None}
