@@ -107,7 +107,7 @@ class BothHalves(nn.Module):
 
 @dataclass(frozen=True)
 class StepVariant:
-    """A way to make one denoising step.
+    """One implementation of a denoising step.
 
     Attributes:
         name: name of the row
@@ -122,7 +122,7 @@ class StepVariant:
 
 @torch.no_grad()
 def guided_variants(model: EmoModel) -> list[StepVariant]:
-    """The ways to make a step with guidance, from the most naive one to the exported one."""
+    """The implementations of a step with guidance, from the most naive one to the exported one."""
     config, made = model.config, export_graphs(model)
     # All variants know the same portrait, motion frames and voice.
     known = {**made["conditioning"].run(), **made["reference_net"].run()}
@@ -144,8 +144,8 @@ def guided_variants(model: EmoModel) -> list[StepVariant]:
         for name, tensor in conditions.items()
     }
 
-    def twice(halves: list[dict[str, Tensor]], module: nn.Module, name: str) -> StepVariant:
-        return _twice(halves, module, name, step, timestep)
+    def twice(inputs: list[dict[str, Tensor]], module: nn.Module, name: str) -> StepVariant:
+        return _twice(inputs, module, name, step, timestep)
 
     def half(inputs: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
         return {name: t[index : index + 1] if name.startswith("audio_") else t for name, t in inputs.items()}
@@ -169,7 +169,7 @@ def guided_variants(model: EmoModel) -> list[StepVariant]:
 
 @torch.no_grad()
 def unguided_variants(model: EmoModel) -> list[StepVariant]:
-    """The ways to make a step with a guidance scale of 1."""
+    """The implementations of a step with a guidance scale of 1."""
     made = export_graphs(model)
     both = {**made["guided_backbone"].inputs, "guidance_scale": torch.ones(1)}
     return [
@@ -179,12 +179,20 @@ def unguided_variants(model: EmoModel) -> list[StepVariant]:
 
 
 def _twice(
-    halves: list[dict[str, Tensor]], module: nn.Module, name: str, step: Mapping[str, Tensor], timestep: Tensor
+    inputs: list[dict[str, Tensor]], module: nn.Module, name: str, step: Mapping[str, Tensor], timestep: Tensor
 ) -> StepVariant:
-    """A step that runs a module for each half of guidance; the inputs of the `step` give latents and coefficients."""
+    """A step that runs a module once for each half of guidance.
+
+    Args:
+        inputs: inputs of the module beside latents and timestep, without the voice and with it
+        module: module that predicts
+        name: name of the row
+        step: inputs of the exported step: latents, guidance scale and coefficients
+        timestep: timestep (1,)
+    """
     latents = step["latents"]
     noisy = {"latents": latents, "timestep": timestep}
-    arrays = [_arrays({**noisy, **given}) for given in halves]
+    arrays = [_arrays({**noisy, **given}) for given in inputs]
 
     def run(call: Callable[[Arrays], np.ndarray]) -> np.ndarray:
         without_voice, with_voice = (call(given) for given in arrays)
@@ -195,7 +203,7 @@ def _twice(
         result: np.ndarray = kept * latents.numpy() + moved * prediction
         return result
 
-    return StepVariant(name, ExportGraph(module, {**noisy, **halves[1]}, ["prediction"]), run)
+    return StepVariant(name, ExportGraph(module, {**noisy, **inputs[1]}, ["prediction"]), run)
 
 
 def _once(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> StepVariant:
@@ -223,7 +231,7 @@ def time_step_variants(
     """Time steps that alternate.
 
     Args:
-        variants: ways to make the same step
+        variants: implementations of the same step
         compared: index of the variant that the others are compared with
         backend: backend that runs the graphs
         rounds: number of rounds, three steps of each variant in each

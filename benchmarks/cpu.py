@@ -73,7 +73,7 @@ _EMO_TINY = CHECKOUT / "models" / "emo-tiny"
 
 @dataclass(frozen=True)
 class PipelineVariant:
-    """A way to make a video.
+    """One implementation of the pipeline.
 
     Attributes:
         name: name of the row
@@ -196,7 +196,7 @@ def time_pipelines(variants: Sequence[PipelineVariant], rounds: int, reader: Fac
     """Time videos and steps of all variants, which alternate.
 
     Args:
-        variants: ways to make a video; the first is what the others are compared with
+        variants: implementations of the pipeline; the first is what the others are compared with
         rounds: number of rounds, one video of each variant in each
         reader: reader of faces that compares the mouths
 

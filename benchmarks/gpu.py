@@ -45,7 +45,7 @@ from training.model.model import EmoModel
 
 @dataclass(frozen=True)
 class GpuVariant:
-    """A way to run the cascade.
+    """What runs the cascade.
 
     Attributes:
         precision: precision of the graphs
@@ -81,7 +81,7 @@ def time_gpu_variant(
 
     Args:
         model: name of the checkpoint, as `named_checkpoint` takes it
-        variant: way to run the cascade
+        variant: what runs the cascade
         device: PyTorch's device
         steps: numbers of DDIM steps of the two videos that are timed
 

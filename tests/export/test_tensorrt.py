@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -116,12 +117,14 @@ def test_an_engine_is_built_once(
     assert known["builder"].endswith(tensorrt.__version__)
 
 
-def test_a_killed_build_leaves_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "one.engine"
-    monkeypatch.setattr(tensorrt_build.os, "fsync", lambda _: 1 / 0)
+def test_a_killed_build_leaves_no_engine(tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one.onnx"
+    graph = GraphSpec(path.name, {path.name: "00"}, (), ())
+    monkeypatch.setattr(tensorrt_build, "build_engine", lambda *_: b"engine")
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        tensorrt_build.write_whole(path, b"engine")
-    assert not path.exists()
+        cached_engine(path, graph, tensorrt, "fp32", "sm_90")
+    assert not list(tmp_path.rglob("*.engine"))
 
 
 def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_path: Path) -> None:
