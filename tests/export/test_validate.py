@@ -45,8 +45,8 @@ def altered(bundle: Path, directory: Path, graph: str, change: Change) -> Path:
     onnx.save(proto, path)
     for other in STEP_GRAPHS:  # they share a file of weights
         if graph == "backbone" and other != graph:
-            whole = onnx.load(bundle / f"{other}.onnx")
-            onnx.save(whole, copy / f"{other}.onnx")
+            unchanged = onnx.load(bundle / f"{other}.onnx")
+            onnx.save(unchanged, copy / f"{other}.onnx")
     manifest = json.loads((copy / MANIFEST_NAME).read_text())
     for name in GRAPH_NAMES:
         manifest["graphs"][name] = graph_spec(copy / f"{name}.onnx").to_json()
