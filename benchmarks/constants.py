@@ -1,20 +1,23 @@
-"""What it saves to compute before the denoising steps what they share: ``python -m benchmarks.constants``.
+"""Time what it saves to compute once what all denoising steps share.
 
-One technique a row, each on top of those above it, all with the same output. The rows take turns within one run; the
-medians are compared with that of the first row but one: all that is projected from the ReferenceNet's features is
-projected at every step, and for each frame, and each half of guidance runs on its own. Two more rows say what it saves
-at a guidance scale of 1 to leave out the half that then counts for nothing.
+One technique a row, each on top of those above it, all with the same output. The rows alternate within one run. Each
+median is compared with that of the second row, which projects keys and values from the ReferenceNet's features at every
+step and for every frame, and runs each half of guidance on its own. Two more rows show what it saves at a guidance
+scale of 1 to leave out the half without a voice, which then counts for nothing.
+
+example:
+  python -m benchmarks.constants --backend openvino --rounds 20
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +25,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.interleaved import median_milliseconds
-from benchmarks.machine import machine, results_file
+from benchmarks.machine import CHECKOUT, machine_facts, results_file, write_results
 from emo_rt.engines.engine import to_numpy
-from emo_rt.engines.registry import BACKENDS, engine_class
+from emo_rt.engines.registry import BACKENDS, check_runs_here, engine_class
+from emo_rt.errors import EmoError
 from export.graphs.modules import BackboneGraph, ExportGraph, GuidedBackboneGraph, export_graphs
-from export.graphs.onnx_file import describe, export_part
+from export.graphs.onnx_file import export_part, graph_spec
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -51,7 +54,7 @@ class Prediction(nn.Module):
 
 
 class PredictionFromFeatures(Prediction):
-    """The same from what keys and values are projected from, at every step and for every frame."""
+    """The same, with keys and values projected from features at every step and for every frame."""
 
     def __init__(self, model: EmoModel) -> None:
         super().__init__(model)
@@ -71,7 +74,7 @@ class PredictionFromFeatures(Prediction):
 
 
 class PredictionFromLatents(PredictionFromFeatures):
-    """The same from the latents of the portrait and the motion frames, as where nothing is kept between two steps."""
+    """The same from the latents of the portrait and the motion frames: nothing is kept between two steps."""
 
     def forward(self, latents: Tensor, timestep: Tensor, conditions: dict[str, Tensor]) -> Tensor:
         known = torch.cat([conditions["portrait"], conditions["motion"]])
@@ -105,9 +108,15 @@ class BothHalves(nn.Module):
         return latents_coefficient * latents + prediction_coefficient * prediction
 
 
-@dataclass
-class Row:
-    """A way to make one step: a graph, and what is called how."""
+@dataclass(frozen=True)
+class StepVariant:
+    """One implementation of a denoising step.
+
+    Attributes:
+        name: name of the row
+        graph: graph that an engine runs
+        step: function that makes the step with a given function from the graph's inputs to its output
+    """
 
     name: str
     graph: ExportGraph
@@ -115,14 +124,13 @@ class Row:
 
 
 @torch.no_grad()
-def rows(model: EmoModel) -> list[Row]:
-    """All ways to make a step with guidance, from the most naive one to the exported one."""
+def guided_variants(model: EmoModel) -> list[StepVariant]:
+    """The implementations of a step with guidance, from the most naive one to the exported one."""
     config, made = model.config, export_graphs(model)
-    # All rows know the same portrait, motion frames and voice.
+    # All variants know the same portrait, motion frames and voice.
     known = {**made["conditioning"].run(), **made["reference_net"].run()}
     step = {**made["guided_backbone"].inputs, **known}
     timestep = made["time_embedding"].inputs["timestep"]
-    latents = step["latents"]
     faces, voice = made["reference_net"].inputs, made["conditioning"].inputs
     portrait, motion = faces["reference_latents"], faces["motion_latents"]
     motion = motion + config.portrait_pull * (portrait - motion)
@@ -140,20 +148,8 @@ def rows(model: EmoModel) -> list[Row]:
     def halves(conditions: Conditions) -> list[dict[str, Tensor]]:
         return [conditions.unconditional().named_tensors(), conditions.conditional().named_tensors()]
 
-    def twice(inputs: list[dict[str, Tensor]], module: nn.Module, name: str) -> Row:
-        noisy = {"latents": latents, "timestep": timestep}
-        arrays = [_arrays({**noisy, **given}) for given in inputs]
-
-        def run(call: Callable[[Arrays], np.ndarray]) -> np.ndarray:
-            without_voice, with_voice = (call(given) for given in arrays)
-            scale, kept, moved = (
-                step[key].numpy() for key in ("guidance_scale", "latents_coefficient", "prediction_coefficient")
-            )
-            prediction = without_voice + scale * (with_voice - without_voice)
-            result: np.ndarray = kept * latents.numpy() + moved * prediction
-            return result
-
-        return Row(name, ExportGraph(module, {**noisy, **inputs[1]}, ["prediction"]), run)
+    def twice(inputs: list[dict[str, Tensor]], module: nn.Module, name: str) -> StepVariant:
+        return _twice(inputs, module, name, step, timestep)
 
     silent, heard = (
         {"audio": audio, **shared} for audio in (torch.zeros_like(voice["audio_features"]), voice["audio_features"])
@@ -173,8 +169,8 @@ def rows(model: EmoModel) -> list[Row]:
 
 
 @torch.no_grad()
-def rows_without_guidance(model: EmoModel) -> list[Row]:
-    """The ways to make a step with a guidance scale of 1."""
+def unguided_variants(model: EmoModel) -> list[StepVariant]:
+    """The implementations of a step with a guidance scale of 1."""
     made = export_graphs(model)
     both = {**made["guided_backbone"].inputs, "guidance_scale": torch.ones(1)}
     return [
@@ -183,13 +179,42 @@ def rows_without_guidance(model: EmoModel) -> list[Row]:
     ]
 
 
-def _once(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> Row:
+def _twice(
+    inputs: list[dict[str, Tensor]], module: nn.Module, name: str, step: Mapping[str, Tensor], timestep: Tensor
+) -> StepVariant:
+    """A step that runs a module once for each half of guidance.
+
+    Args:
+        inputs: inputs of the module beside latents and timestep, without the voice and with it
+        module: module that predicts
+        name: name of the row
+        step: inputs of the exported step: latents, guidance scale and coefficients
+        timestep: timestep (1,)
+    """
+    latents = step["latents"]
+    noisy = {"latents": latents, "timestep": timestep}
+    arrays = [_arrays({**noisy, **given}) for given in inputs]
+
+    def run(call: Callable[[Arrays], np.ndarray]) -> np.ndarray:
+        without_voice, with_voice = (call(given) for given in arrays)
+        scale, kept, moved = (
+            step[key].numpy() for key in ("guidance_scale", "latents_coefficient", "prediction_coefficient")
+        )
+        prediction = without_voice + scale * (with_voice - without_voice)
+        result: np.ndarray = kept * latents.numpy() + moved * prediction
+        return result
+
+    return StepVariant(name, ExportGraph(module, {**noisy, **inputs[1]}, ["prediction"]), run)
+
+
+def _once(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> StepVariant:
+    """A step that runs a module once."""
     arrays = _arrays(inputs)
-    return Row(name, ExportGraph(module, dict(inputs), ["next_latents"]), lambda call: call(arrays))
+    return StepVariant(name, ExportGraph(module, dict(inputs), ["next_latents"]), lambda call: call(arrays))
 
 
 def _features(model: EmoModel, known_latents: Tensor) -> dict[str, Tensor]:
-    """The ReferenceNet's, of the portrait and the motion frames behind it."""
+    """The ReferenceNet's features of the portrait and of the motion frames behind it, by name."""
     reference, motion = model.reference_net(known_latents)
     return {
         **{f"reference_f{index:02d}": tensor[:1] for index, tensor in enumerate(reference)},
@@ -201,58 +226,77 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def measure(
-    ways: list[Row], compared: int, backend: str, turns: int, threads: int | None
-) -> list[dict[str, float | str]]:
-    """Median milliseconds of each way, how often faster than the way ``compared``, and how far from the last."""
+def time_step_variants(
+    variants: Sequence[StepVariant], compared: int, backend: str, rounds: int, threads: int | None
+) -> list[dict[str, Any]]:
+    """Time steps that alternate.
+
+    Args:
+        variants: implementations of the same step
+        compared: index of the variant that the others are compared with
+        backend: backend that runs the graphs
+        rounds: number of rounds, three steps of each variant in each
+        threads: number of CPU threads; None for one per core
+
+    Returns:
+        For each variant `row`, its name; `milliseconds` of a step, the median; `speedup` against the compared variant;
+        `error`, the largest difference from the last variant's output, as a share of that output's range.
+    """
     calls: list[Callable[[], np.ndarray]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for index, way in enumerate(tqdm(ways, desc="exporting", unit="row")):
+        for index, variant in enumerate(tqdm(variants, desc="exporting", unit="row")):
             directory = Path(folder) / str(index)
             directory.mkdir()
-            export_part({"step": way.graph}, directory)
+            export_part({"step": variant.graph}, directory)
             path = directory / "step.onnx"
-            engine = engine_class(backend)("step", path, describe(path), threads)
-            output = way.graph.outputs[0]
+            engine = engine_class(backend)("step", path, graph_spec(path), threads)
+            output = variant.graph.outputs[0]
             calls.append(
-                lambda way=way, engine=engine, output=output: way.step(  # type: ignore[misc]
+                lambda variant=variant, engine=engine, output=output: variant.step(  # type: ignore[misc]
                     lambda arrays: to_numpy(engine.run(arrays)[output])
                 )
             )
         results = [call() for call in calls]
-        medians = median_milliseconds(calls, turns)
+        medians = median_milliseconds(calls, rounds)
     scale = float(np.ptp(results[-1]))
     return [
         {
-            "row": way.name,
+            "row": variant.name,
             "milliseconds": median,
             "speedup": round(medians[compared] / median, 3),
             "error": float(np.abs(result - results[-1]).max()) / scale,
         }
-        for way, median, result in zip(ways, medians, results, strict=True)
+        for variant, median, result in zip(variants, medians, results, strict=True)
     ]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.constants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
-    parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="default: %(default)s")
-    parser.add_argument("--turns", type=int, default=10, help="of each row, three steps each (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: one per core)")
+    add = parser.add_argument
+    model_help = "checkpoint (default: models/emo-tiny)"
+    add("--model", type=Path, default=CHECKOUT / "models" / "emo-tiny", metavar="DIR", help=model_help)
+    add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="runs the steps (default: %(default)s)")
+    add("--rounds", type=int, default=10, metavar="N", help="three steps of each row in each (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")
     args = parser.parse_args(arguments)
-    model = EmoModel.load(args.model)
-    measured = [
+    try:
+        check_runs_here(args.backend)
+        model = EmoModel.load(args.model)
+    except (EmoError, OSError, ValueError) as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
+    rows = [
         row
-        for ways, compared in ((rows(model), 1), (rows_without_guidance(model), 0))
-        for row in measure(ways, compared, args.backend, args.turns, args.threads)
+        for variants, compared in ((guided_variants(model), 1), (unguided_variants(model), 0))
+        for row in time_step_variants(variants, compared, args.backend, args.rounds, args.threads)
     ]
-    for row in measured:
+    for row in rows:
         print(f"{row['milliseconds']:>8} ms  {row['speedup']:>6} x  error {row['error']:.1e}  {row['row']}")
-    result = {"machine": machine(), "model": model.config.name, "backend": args.backend, "rows": measured}
     path = results_file(f"constants-{model.config.name}-{args.backend}")
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(path, {"machine": machine_facts(), "model": model.config.name, "backend": args.backend, "rows": rows})
     print(path)
     return 0
 

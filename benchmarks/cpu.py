@@ -1,12 +1,14 @@
-"""What each technique brings on a processor, one a row: ``python -m benchmarks.cpu``.
+"""Time on a processor what each technique brings, one technique a row.
 
-A step with guidance, and the whole pipeline (voice, ReferenceNet, steps, decoder, H.264) in seconds per clip, in
-PyTorch, then in the engines, then with the stages at work at the same time and deep features reused. Rows take turns
-within one run. Beside each median: how far the video is from PyTorch's, and how well the movement of the mouth in it
-follows that of PyTorch's.
+Times a step with guidance and the whole pipeline (voice, ReferenceNet, steps, decoder, H.264): in PyTorch, then in the
+engines, then with stages that work ahead of each other and with cached steps. The rows alternate within one run. Beside
+each median stand the PSNR of the video against PyTorch's, and the correlation of the mouth's movement with that in it.
 
-Then what a clip costs as its length and resolution grow, and the command line as the voice grows. A plot shows the
-pipeline row by row.
+Then it times clips of other lengths and resolutions, and the command line for longer voices. A chart shows the pipeline
+row by row.
+
+example:
+  python -m benchmarks.cpu --rounds 3 --frames 12 --resolutions --seconds
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,24 +30,23 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from benchmarks.growth import time_growth
 from benchmarks.interleaved import median_milliseconds
 from benchmarks.length import time_videos
-from benchmarks.machine import machine, results_file
-from benchmarks.precisions import bundle_of
-from emo_rt.bundle import Bundle
+from benchmarks.machine import CHECKOUT, machine_facts, results_file, write_results
+from benchmarks.precisions import combination_bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
-from emo_rt.engines.registry import available_backends, check_runs_here
+from emo_rt.engines.registry import check_runs_here
 from emo_rt.errors import EmoError
 from emo_rt.media.video import encode_clip
-from export.build import MODELS
-from export.bundle import build, convert, load
+from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
+from export.graphs.options import BuildOptions
 from export.manifest import noise_schedule, runtime_config
 from export.sample import Sample, bundled_sample
-from export.sources import Options, read_sources
 from export.torch_engine import TorchEngine
 from training.evaluation.metrics import correlation, psnr
 from training.evaluation.reader import BUNDLED, FaceReader
@@ -54,8 +54,10 @@ from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
-CLIPS = 4
-ENGINES = {
+#: Number of clips of a timed video.
+VIDEO_CLIPS = 4
+#: The rows of the engines: backend and the bundle's precision by name.
+ENGINE_ROWS = {
     "ONNX Runtime": "onnxruntime:fp32",
     "ONNX Runtime, INT8": "onnxruntime:int8",
     "OpenVINO": "openvino:fp32",
@@ -63,24 +65,30 @@ ENGINES = {
     "OpenVINO, bfloat16": "openvino-bf16:fp32",
     "OpenVINO, INT8 and bfloat16": "openvino-bf16:int8",
 }
-OVERLAPPED = ("ONNX Runtime", "OpenVINO, bfloat16", "OpenVINO, INT8 and bfloat16")
-#: What the cost of larger clips is measured with.
-GROWING = ("onnxruntime", "openvino-bf16")
-#: Each of these rows is measured again with so much of its steps reused: one in so many is whole.
+#: The engines that are timed again with stages that work ahead of each other.
+OVERLAPPED_ROWS = ("ONNX Runtime", "OpenVINO, bfloat16", "OpenVINO, INT8 and bfloat16")
+#: The cache intervals that these are timed with, too: one step in so many is full.
 CACHE_INTERVALS = (2, 4)
+_EMO_TINY = CHECKOUT / "models" / "emo-tiny"
 
 
 @dataclass(frozen=True)
-class Row:
-    """A way to make a video of ``CLIPS`` clips, encoded, and to make one step with guidance."""
+class PipelineVariant:
+    """One implementation of the pipeline.
+
+    Attributes:
+        name: name of the row
+        video: function that makes and encodes `VIDEO_CLIPS` clips and returns the frames (t, h, w, 3)
+        step: function that makes one step with guidance; None if that is timed in another row
+    """
 
     name: str
     video: Callable[[], np.ndarray]
     step: Callable[[], object] | None = None
 
 
-def pipeline_row(model: EmoModel, scene: Sample) -> Row:
-    """The reference pipeline as it is."""
+def reference_variant(model: EmoModel, sample: Sample) -> PipelineVariant:
+    """The PyTorch pipeline as it is."""
     pipeline, fps = EmoPipeline(model), model.config.frames_per_second
     graph = export_graphs(model)["guided_backbone"]
     inputs = graph.inputs
@@ -89,7 +97,7 @@ def pipeline_row(model: EmoModel, scene: Sample) -> Row:
     timestep = torch.tensor([500.0])
 
     def video() -> np.ndarray:
-        frames = pipeline(scene.portrait, scene.face_box, scene.waveform, scene.frames)
+        frames = pipeline(sample.portrait, sample.face_box, sample.waveform, sample.frames)
         for first in range(0, len(frames), model.config.clip_frames):
             encode_clip(frames[first : first + model.config.clip_frames], fps)
         return frames
@@ -99,102 +107,135 @@ def pipeline_row(model: EmoModel, scene: Sample) -> Row:
         for conditions in voices:
             model.backbone(inputs["latents"][None], timestep, conditions)
 
-    return Row("PyTorch", video, step)
+    return PipelineVariant("PyTorch", video, step)
 
 
-def cascade_row(name: str, cascade: Cascade, scene: Sample, example: dict[str, np.ndarray]) -> Row:
-    """The cascade, one stage after another."""
+def cascade_variant(name: str, cascade: Cascade, sample: Sample, example: dict[str, np.ndarray]) -> PipelineVariant:
+    """The cascade, one stage after another.
+
+    Args:
+        name: name of the row
+        cascade: cascade on the engines to time
+        sample: portrait and voice to animate
+        example: inputs of a step with guidance, by name
+    """
     fps = cascade.config.frames_per_second
 
     def video() -> np.ndarray:
         clips = []
-        for frames in cascade.generate(scene.portrait, scene.face_box, [scene.waveform], max_frames=scene.frames):
+        for frames in cascade.generate(sample.portrait, sample.face_box, [sample.waveform], max_frames=sample.frames):
             encode_clip(frames, fps)
             clips.append(frames)
         return np.concatenate(clips)
 
     step = cascade.engine("guided_backbone")
-    return Row(name, video, lambda: to_numpy(step.run(example)["next_latents"]))
+    return PipelineVariant(name, video, lambda: to_numpy(step.run(example)["next_latents"]))
 
 
-def overlapped_row(name: str, cascade: Cascade, scene: Sample, cache_interval: int = 1) -> Row:
-    """The cascade with its stages at work at the same time."""
+def overlapped_variant(name: str, cascade: Cascade, sample: Sample, cache_interval: int = 1) -> PipelineVariant:
+    """The cascade with stages that work ahead of each other.
+
+    Args:
+        name: name of the engines
+        cascade: cascade on the engines to time
+        sample: portrait and voice to animate
+        cache_interval: number of steps of which one is full
+    """
     sampling = Sampling.of(cascade.config, cache_interval=cache_interval)
     fps = cascade.config.frames_per_second
 
     def video() -> np.ndarray:
         clips = []
-        denoised = cascade.denoise(scene.portrait, scene.face_box, [scene.waveform], sampling, max_frames=scene.frames)
+        denoised = cascade.denoise(
+            sample.portrait, sample.face_box, [sample.waveform], sampling, max_frames=sample.frames
+        )
         with closing(decoded_clips(cascade, denoised)) as decoded:
             for _, frames in decoded:
                 encode_clip(frames, fps)
                 clips.append(frames)
         return np.concatenate(clips)
 
-    cached = f", 1 step in {cache_interval} whole" if cache_interval > 1 else ""
-    return Row(f"{name}, overlapped{cached}", video)
+    cached = f", 1 full step in {cache_interval}" if cache_interval > 1 else ""
+    return PipelineVariant(f"{name}, overlapped{cached}", video)
 
 
-def make_rows(checkpoint: Path, scene: Sample, threads: int | None) -> list[Row]:
-    """All rows; engines that cannot run here are left out and said."""
+def pipeline_variants(checkpoint: Path, sample: Sample, threads: int | None) -> list[PipelineVariant]:
+    """All rows of the table; a line on stderr names the engines that cannot run here.
+
+    Args:
+        checkpoint: directory of the model
+        sample: portrait and voice to animate
+        threads: number of CPU threads of the engines; None for one per core
+    """
     model = EmoModel.load(checkpoint)
     example = {key: tensor.numpy() for key, tensor in export_graphs(model)["guided_backbone"].inputs.items()}
-    found = [pipeline_row(model, scene)]
+    variants = [reference_variant(model, sample)]
     for name, precision, compiled in (
         ("PyTorch, constants once", "fp32", False),
         ("torch.compile", "fp32", True),
         ("torch.compile, bfloat16", "bf16", True),
     ):
-        options = Options(precision, "tensorrt")
-        made = export_graphs(convert(load(checkpoint, options), options))
+        dtype = BuildOptions(precision, "tensorrt").dtype
+        made = export_graphs(convert(EmoModel.load(checkpoint), dtype))
         engines = {graph: TorchEngine(graph, module, "cpu", compiled) for graph, module in made.items()}
         cascade = Cascade(runtime_config(model.config), noise_schedule(model.config), engines.__getitem__)
-        found.append(cascade_row(name, cascade, scene, example))
-    for name, engine in ENGINES.items():
+        variants.append(cascade_variant(name, cascade, sample, example))
+    for name, engine in ENGINE_ROWS.items():
         backend, precision = engine.split(":")
         try:
             check_runs_here(backend)
         except EmoError as error:
             print(f"without {name}: {error}", file=sys.stderr)
             continue
-        bundle = bundle_of(checkpoint, f"{backend.partition('-')[0]}:{precision}")
+        bundle = combination_bundle(checkpoint, f"{backend.partition('-')[0]}:{precision}")
         cascade = Cascade.load(bundle, backend, threads)
-        found.append(cascade_row(name, cascade, scene, example))
-        if name in OVERLAPPED:
-            found += [overlapped_row(name, cascade, scene, interval) for interval in (1, *CACHE_INTERVALS)]
-    return found
+        variants.append(cascade_variant(name, cascade, sample, example))
+        if name in OVERLAPPED_ROWS:
+            variants += [overlapped_variant(name, cascade, sample, interval) for interval in (1, *CACHE_INTERVALS)]
+    return variants
 
 
-def measure(rows: Sequence[Row], turns: int, reader: FaceReader) -> list[dict[str, Any]]:
-    """Median seconds per clip and milliseconds per step of each row, its PSNR in dB and its mouth against the first."""
-    videos = [row.video() for row in tqdm(rows, desc="warming up", unit="row")]
+def time_pipelines(variants: Sequence[PipelineVariant], rounds: int, reader: FaceReader) -> list[dict[str, Any]]:
+    """Time videos and steps of all variants, which alternate.
+
+    Args:
+        variants: implementations of the pipeline; the first is what the others are compared with
+        rounds: number of rounds, one video of each variant in each
+        reader: reader of faces that compares the mouths
+
+    Returns:
+        For each variant `row`, its name; the median `clip_seconds` and the `speedup`; `frames_per_second`; the median
+        `step_milliseconds`, if it has a step; `psnr` in dB and `mouth_correlation` against the first variant.
+    """
+    videos = [variant.video() for variant in tqdm(variants, desc="warming up", unit="row")]
     mouths = [reader.read(video).mouth_opening for video in videos]
-    taken: list[list[float]] = [[] for _ in rows]
-    for _ in tqdm(range(turns), desc="videos", unit="turn"):
-        for seconds, row in zip(taken, rows, strict=True):
+    taken: list[list[float]] = [[] for _ in variants]
+    for _ in tqdm(range(rounds), desc="videos", unit="round"):
+        for seconds, variant in zip(taken, variants, strict=True):
             started = time.perf_counter()
-            row.video()
-            seconds.append((time.perf_counter() - started) / CLIPS)
-    stepping = [row for row in rows if row.step is not None]
-    steps = median_milliseconds([row.step for row in stepping if row.step], turns)
-    step_of = {row.name: milliseconds for row, milliseconds in zip(stepping, steps, strict=True)}
+            variant.video()
+            seconds.append((time.perf_counter() - started) / VIDEO_CLIPS)
+    steps = {variant.name: variant.step for variant in variants if variant.step is not None}
+    milliseconds = dict(zip(steps, median_milliseconds(list(steps.values()), rounds), strict=True))
     first = statistics.median(taken[0])
     return [
         {
-            "row": row.name,
+            "row": variant.name,
             "clip_seconds": round(median := statistics.median(seconds), 4),
             "speedup": round(first / median, 2),
-            "frames_per_second": round(len(video) / CLIPS / median, 1),
-            "step_milliseconds": step_of.get(row.name),
+            "frames_per_second": round(len(video) / VIDEO_CLIPS / median, 1),
+            "step_milliseconds": milliseconds.get(variant.name),
             "psnr": round(psnr(video, videos[0]), 1),
             "mouth_correlation": round(correlation(mouth, mouths[0]), 4),
         }
-        for row, seconds, video, mouth in zip(rows, taken, videos, mouths, strict=True)
+        for variant, seconds, video, mouth in zip(variants, taken, videos, mouths, strict=True)
     ]
 
 
-def peak(model: EmoModel) -> dict[str, float]:
-    """The operations of a step with guidance, in GFLOP, and what this machine makes of large products, in GFLOP/s."""
+def step_and_peak_gflops(model: EmoModel) -> dict[str, float]:
+    """`step_gflop`, the operations of a step with guidance in GFLOP, and `peak_gflops_float32` and `_bfloat16`, the
+    rate of large matrix products on this machine in GFLOP/s.
+    """
     graph = export_graphs(model)["guided_backbone"]
     with FlopCounterMode(display=False) as counter:
         graph.run()
@@ -210,43 +251,14 @@ def peak(model: EmoModel) -> dict[str, float]:
     return {key: round(value, 2) for key, value in found.items()}
 
 
-def growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
-    """What a step with guidance and the decoder cost for other clips, in milliseconds for each frame.
+def plot_clip_seconds(rows: Sequence[Mapping[str, Any]], playing: float, path: Path) -> None:
+    """Draw a chart of the seconds per clip, row by row.
 
-    Clips of two videos in one batch would cost what one clip of twice the frames costs, or more.
+    Args:
+        rows: what `time_pipelines` returns
+        playing: seconds that a clip plays
+        path: PNG file to write
     """
-    rows = []
-    backends = [backend for backend in GROWING if backend in available_backends()]
-    config = EmoModel.load(checkpoint).config
-    sizes = [(count, config.resolution) for count in frames] + [(config.clip_frames, side) for side in resolutions]
-    with tempfile.TemporaryDirectory() as folder:
-        for count, side in tqdm(sizes, desc="sizes", unit="bundle"):
-            options = Options("fp32", "onnxruntime", clip_frames=count, resolution=side)
-            directory = Path(folder) / f"{count}-{side}"
-            build(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
-            inputs = {name: graph.inputs for name, graph in export_graphs(load(checkpoint, options)).items()}
-            for backend in backends:
-                cascade = Cascade.load(Bundle.load(directory), backend)
-                calls: list[Callable[[], object]] = []
-                for name in ("guided_backbone", "vae_decoder"):
-                    arrays = {key: tensor.numpy() for key, tensor in inputs[name].items()}
-                    engine = cascade.engine(name)
-                    calls.append(lambda engine=engine, arrays=arrays: engine.run(arrays))  # type: ignore[misc]
-                step, decoder = median_milliseconds(calls, 7)
-                rows.append(
-                    {
-                        "backend": backend,
-                        "clip_frames": count,
-                        "resolution": side,
-                        "step_milliseconds_per_frame": round(step / count, 3),
-                        "decoder_milliseconds_per_frame": round(decoder / count, 3),
-                    }
-                )
-    return rows
-
-
-def plot(rows: Sequence[dict[str, Any]], playing: float, path: Path) -> None:
-    """Seconds per clip, row by row, beside the seconds that one plays."""
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
     names = [row["row"] for row in rows]
     seconds = [row["clip_seconds"] for row in rows]
@@ -264,25 +276,17 @@ def plot(rows: Sequence[dict[str, Any]], playing: float, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="the checkpoint")
-    parser.add_argument("--turns", type=int, default=7, help="of each row (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads of the engines (default: one per core)")
-    parser.add_argument("--frames", type=int, nargs="*", default=[6, 12, 24], help="of a clip (default: 6 12 24)")
-    parser.add_argument("--resolutions", type=int, nargs="*", default=[64, 192, 256], help="(default: 64 192 256)")
-    parser.add_argument("--seconds", type=float, nargs="*", default=[10, 60], help="of voice (default: 10 60)")
-    parser.add_argument("--out", type=Path, help="the JSON to write (default: in benchmarks/results)")
-    args = parser.parse_args(arguments)
-    facts = machine()
-    model = EmoModel.load(args.model)
-    config = model.config
-    scene = bundled_sample(config, CLIPS * config.clip_frames)
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    facts = machine_facts()
     try:
-        rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED))
-        sizes = growth(args.model, args.frames, args.resolutions)
-    except (EmoError, FileNotFoundError, ValueError) as error:
+        model = EmoModel.load(args.model)
+        config = model.config
+        sample = bundled_sample(config, VIDEO_CLIPS * config.clip_frames)
+        variants = pipeline_variants(args.model, sample, args.threads)
+        rows = time_pipelines(variants, args.rounds, FaceReader.load(BUNDLED))
+        sizes = time_growth(args.model, args.frames, args.resolutions)
+    except (EmoError, OSError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         return 2
     for row in rows:
@@ -292,19 +296,35 @@ def main(arguments: list[str] | None = None) -> int:
             f"{step} ms a step  {row['psnr']:5.1f} dB  mouth {row['mouth_correlation']:.4f}  {row['row']}"
         )
     result: dict[str, Any] = {"machine": facts, "model": config.name, "steps": config.steps, "rows": rows}
-    result["peak"], result["sizes"] = peak(model), sizes
-    print(json.dumps(result["peak"]))
-    for size in sizes:
-        print(json.dumps(size))
-    if args.seconds and args.model == MODELS / "emo-tiny":
+    result["peak"], result["sizes"] = step_and_peak_gflops(model), sizes
+    if args.seconds and args.model == _EMO_TINY:
         result["videos"] = time_videos(args.seconds)
-        for video in result["videos"]:
-            print(json.dumps(video))
+    for line in (result["peak"], *sizes, *result.get("videos", [])):
+        print(json.dumps(line))
     path = args.out or results_file(f"cpu-{config.name}")
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    plot(rows, config.clip_frames / config.frames_per_second, path.with_suffix(".png"))
+    write_results(path, result)
+    plot_clip_seconds(rows, config.clip_frames / config.frames_per_second, path.with_suffix(".png"))
     print(path)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", type=Path, default=_EMO_TINY, metavar="DIR", help="checkpoint (default: models/emo-tiny)")
+    add("--rounds", type=int, default=7, metavar="N", help="one video of each row in each (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="CPU threads of the engines (default: one per core)")
+    frames = "lengths of clips in frames (default: 6 12 24)"
+    add("--frames", type=int, nargs="*", default=[6, 12, 24], metavar="F", help=frames)
+    resolutions = "sides of the video in pixels (default: 64 192 256)"
+    add("--resolutions", type=int, nargs="*", default=[64, 192, 256], metavar="PIXELS", help=resolutions)
+    seconds = "lengths of voices in seconds, for emo-tiny alone (default: 10 60)"
+    add("--seconds", type=float, nargs="*", default=[10, 60], metavar="S", help=seconds)
+    out = "JSON file; the chart goes beside it (default: benchmarks/results/cpu-MODEL.json)"
+    add("--out", type=Path, metavar="FILE", help=out)
+    return parser
 
 
 if __name__ == "__main__":

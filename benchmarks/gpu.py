@@ -1,9 +1,12 @@
-"""Everything that this machine's GPU can show, in one command: ``python -m benchmarks.gpu``.
+"""Time everything that this machine's GPU can show, in one command.
 
-Builds the bundles, compares them with PyTorch and times them: the same cascade of graphs run by PyTorch, by ONNX
-Runtime on CUDA and by TensorRT, for emo-tiny and for the paper's size with random weights. Each row has a process of
-its own and is written as soon as it is there: a run that was stopped goes on with the next row. What a machine cannot
-do becomes a row that says why.
+Builds the bundles, compares them with PyTorch and times them: one cascade of graphs, run by PyTorch, by ONNX Runtime on
+CUDA and by TensorRT, for emo-tiny and for the paper's size with random weights. Each row runs in a process of its own,
+and its figures are written at once; a run that was stopped goes on with the next row. A row that cannot run here says
+why.
+
+example:
+  python -m benchmarks.gpu --models emo-tiny --rows pytorch-fp32 tensorrt-fp16 --minutes 5
 """
 
 from __future__ import annotations
@@ -24,27 +27,32 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.machine import CHECKOUT, machine, results_file
-from emo_rt.bundle import Bundle
+from benchmarks.checkpoints import WORK, check_size, named_checkpoint, up_to_date_bundle
+from benchmarks.machine import CHECKOUT, machine_facts, results_file, write_results
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.engines.registry import check_runs_here
 from emo_rt.errors import EmoError
-from export.bundle import build, convert, load
+from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
+from export.graphs.options import BuildOptions
 from export.manifest import noise_schedule, runtime_config
-from export.sample import bundled_sample
-from export.sources import Options, outdated, read_sources
+from export.sample import Sample, bundled_sample
 from export.torch_engine import TorchEngine
 from training.evaluation.metrics import psnr
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
-WORK = CHECKOUT / "out" / "benchmarks"
-
 
 @dataclass(frozen=True)
-class Row:
-    """One way to run the cascade: ``backend`` is emo_rt's, or pytorch; one step in ``cache_interval`` is whole."""
+class GpuVariant:
+    """What runs the cascade.
+
+    Attributes:
+        precision: precision of the graphs
+        backend: backend of the runtime, or `pytorch`
+        compiled: whether `torch.compile` compiles PyTorch's modules
+        cache_interval: number of steps of which one is full
+    """
 
     precision: str
     backend: str
@@ -52,57 +60,42 @@ class Row:
     cache_interval: int = 1
 
 
-ROWS = {
-    "pytorch-fp32": Row("fp32", "pytorch"),
-    "pytorch-fp16": Row("fp16", "pytorch"),
-    "pytorch-fp16-compiled": Row("fp16", "pytorch", compiled=True),
-    "onnxruntime-fp16": Row("fp16", "onnxruntime"),
-    "tensorrt-fp16": Row("fp16", "tensorrt"),
-    "tensorrt-fp16-cached": Row("fp16", "tensorrt", cache_interval=4),
-    "tensorrt-int8": Row("int8", "tensorrt"),
-    "tensorrt-fp8": Row("fp8", "tensorrt"),
+GPU_ROWS = {
+    "pytorch-fp32": GpuVariant("fp32", "pytorch"),
+    "pytorch-fp16": GpuVariant("fp16", "pytorch"),
+    "pytorch-fp16-compiled": GpuVariant("fp16", "pytorch", compiled=True),
+    "onnxruntime-fp16": GpuVariant("fp16", "onnxruntime"),
+    "tensorrt-fp16": GpuVariant("fp16", "tensorrt"),
+    "tensorrt-fp16-cached": GpuVariant("fp16", "tensorrt", cache_interval=4),
+    "tensorrt-int8": GpuVariant("int8", "tensorrt"),
+    "tensorrt-fp8": GpuVariant("fp8", "tensorrt"),
 }
+#: The row that operations are counted in.
+_COUNTED_ROW = "pytorch-fp16"
 
 
-def checkpoint(name: str) -> Path:
-    """The bundled checkpoint, or one of a named size with random weights, in which no layer is silent."""
-    bundled = CHECKOUT / "models" / name
-    if bundled.exists():
-        return bundled
-    directory = WORK / name
-    if not (directory / "model.safetensors").exists():  # written last
-        torch.manual_seed(0)
-        model = EmoModel(EmoConfig.from_name(name))
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if not parameter.any():
-                    torch.nn.init.normal_(parameter, std=0.02)
-        model.save(directory)
-    return directory
+def time_gpu_variant(
+    model: str, variant: GpuVariant, device: str, steps: tuple[int, int]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Time clips of few and of many steps.
 
+    Args:
+        model: name of the checkpoint, as `named_checkpoint` takes it
+        variant: what runs the cascade
+        device: PyTorch's device
+        steps: numbers of DDIM steps of the two videos that are timed
 
-def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[dict[str, Any], np.ndarray]:
-    """One row's figures, and the frames of its shorter video."""
-    directory = checkpoint(model)
+    Returns:
+        The figures, and the frames (t, h, w, 3) of the video of few steps.
+    """
+    directory = named_checkpoint(model)
     config = EmoConfig.load(directory / "config.json")
-    scene = bundled_sample(config, 3 * config.clip_frames)
+    sample = bundled_sample(config, 3 * config.clip_frames)
     started = time.perf_counter()
-    cascade = _cascade(directory, config, row, device)
+    cascade = _cascade(directory, config, variant, device)
 
     def clips(count: int, steps: int) -> tuple[float, np.ndarray]:
-        """Seconds of a clip after the first, the median of several, and the frames of all."""
-        moments, frames = [], []
-        for clip in cascade.generate(
-            scene.portrait,
-            scene.face_box,
-            [scene.waveform],
-            steps=steps,
-            cache_interval=row.cache_interval,
-            max_frames=count * config.clip_frames,
-        ):
-            moments.append(time.perf_counter())
-            frames.append(clip)
-        return float(statistics.median(np.diff(moments))), np.concatenate(frames)
+        return _time_clips(cascade, sample, count, steps, variant.cache_interval)
 
     clips(2, 2)  # compiles, captures and allocates
     ready = time.perf_counter()
@@ -117,7 +110,7 @@ def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         figures["memory_mib"] = (total - free) / 2**20
-    if row == ROWS["pytorch-fp16"]:
+    if variant == GPU_ROWS[_COUNTED_ROW]:
         with FlopCounterMode(display=False) as counter:
             clips(2, steps[0])
             counted = counter.get_total_flops()
@@ -128,22 +121,41 @@ def measure(model: str, row: Row, device: str, steps: tuple[int, int]) -> tuple[
     return figures, frames
 
 
-def _cascade(directory: Path, config: EmoConfig, row: Row, device: str) -> Cascade:
-    if row.backend == "pytorch":
-        made = export_graphs(convert(load(directory, Options()), Options(row.precision)))
-        engines = {name: TorchEngine(name, graph, device, row.compiled) for name, graph in made.items()}
+def _time_clips(
+    cascade: Cascade, sample: Sample, count: int, steps: int, cache_interval: int
+) -> tuple[float, np.ndarray]:
+    """The median seconds of a clip after the first, and the frames (t, h, w, 3) of all `count` clips."""
+    moments, frames = [], []
+    for clip in cascade.generate(
+        sample.portrait,
+        sample.face_box,
+        [sample.waveform],
+        steps=steps,
+        cache_interval=cache_interval,
+        max_frames=count * cascade.config.clip_frames,
+    ):
+        moments.append(time.perf_counter())
+        frames.append(clip)
+    return float(statistics.median(np.diff(moments))), np.concatenate(frames)
+
+
+def _cascade(directory: Path, config: EmoConfig, variant: GpuVariant, device: str) -> Cascade:
+    if variant.backend == "pytorch":
+        made = export_graphs(convert(EmoModel.load(directory), BuildOptions(variant.precision).dtype))
+        engines = {name: TorchEngine(name, graph, device, variant.compiled) for name, graph in made.items()}
         return Cascade(runtime_config(config), noise_schedule(config), engines.__getitem__)
-    check_runs_here(row.backend)
-    options = Options(row.precision, row.backend, calibration_clips=2)
-    bundle = WORK / f"{directory.name}-{row.precision}-{row.backend}"
-    sources = read_sources(directory, options)
-    if outdated(bundle, sources):
-        build(directory, bundle, options, sources, check=False)
-    return Cascade.load(Bundle.load(bundle), row.backend)
+    check_runs_here(variant.backend)
+    options = BuildOptions(variant.precision, variant.backend, calibration_clips=2)
+    return Cascade.load(up_to_date_bundle(directory, options, check=False), variant.backend)
 
 
 def matmul_tflops(device: str, size: int = 8192) -> float:
-    """What this device reaches in a large product of float16, the median of twenty, in 1e12 operations a second."""
+    """The rate of a large float16 matrix product on a device in TFLOP/s, the median of twenty.
+
+    Args:
+        device: PyTorch's device
+        size: side of the matrices on a GPU; on a processor it is 512
+    """
     size = size if device == "cuda" else 512
     a, b = (torch.randn(size, size, device=device, dtype=torch.float16) for _ in range(2))
     seconds = []
@@ -158,15 +170,15 @@ def matmul_tflops(device: str, size: int = 8192) -> float:
     return 2 * size**3 / statistics.median(seconds[2:]) / 1e12
 
 
-def run_row(model: str, name: str, device: str, steps: tuple[int, int]) -> dict[str, Any]:
-    """A row in this process; its frames are kept for the comparison."""
-    if ROWS[name].backend == "onnxruntime" and device == "cuda":
+def run_gpu_row(model: str, name: str, device: str, steps: tuple[int, int]) -> dict[str, Any]:
+    """Time a row in this process, and keep its frames for the comparison. A row that cannot run gives its `error`."""
+    if GPU_ROWS[name].backend == "onnxruntime" and device == "cuda":
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             return {"error": "this ONNX Runtime has no CUDA: pip install onnxruntime-gpu"}
     try:
-        figures, frames = measure(model, ROWS[name], device, steps)
+        figures, frames = time_gpu_variant(model, GPU_ROWS[name], device, steps)
     except (EmoError, ImportError, RuntimeError) as error:
         return {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
     np.save(_frames_file(model, name), frames)
@@ -177,8 +189,8 @@ def _frames_file(model: str, name: str) -> Path:
     return WORK / f"{model}-{name}.npy"
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The rows for people; PSNR is against PyTorch in float32."""
+def gpu_table(result: Mapping[str, Any]) -> str:
+    """The rows as lines for people; PSNR is against PyTorch in float32."""
     few, many = result["steps"]
     titles = (
         "model",
@@ -193,7 +205,7 @@ def table(result: Mapping[str, Any]) -> str:
     )
     cells = [titles]
     for model, rows in result["models"].items():
-        counted = rows.get("pytorch-fp16", {})
+        counted = rows.get(_COUNTED_ROW, {})
         for name, figures in rows.items():
             if "error" in figures:
                 cells.append((model, name, figures["error"], *[""] * 6))
@@ -213,36 +225,24 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--models", nargs="+", default=["emo-tiny", "emo-sd15"], help="sizes (default: emo-tiny emo-sd15)")
-    add(
-        "--rows",
-        nargs="+",
-        choices=ROWS,
-        default=list(ROWS),
-        metavar="ROW",
-        help=f"of {', '.join(ROWS)} (default: all)",
-    )
-    add("--steps", nargs=2, type=int, default=[8, 40], help="of the two videos that are timed (default: 8 40)")
-    add("--minutes", type=float, default=10, help="no row begins after so many (default: %(default)s)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="PyTorch's (default: %(default)s)")
-    add("--out", type=Path, help="the JSON file (default: benchmarks/results/gpu-DEVICE.json)")
-    add("--one", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(arguments)
     WORK.mkdir(parents=True, exist_ok=True)
     if args.one:
-        figures = run_row(args.models[0], args.rows[0], args.device, tuple(args.steps))
+        figures = run_gpu_row(args.models[0], args.rows[0], args.device, tuple(args.steps))
         args.out.write_text(json.dumps(figures))
         return 0
     gpu = torch.cuda.get_device_name() if args.device == "cuda" else "no GPU"
     path = args.out or results_file(f"gpu-{gpu.lower().replace(' ', '-')}")
-    begin = {"machine": {**machine(), "gpu": gpu}, "steps": args.steps, "models": {}}
-    result = json.loads(path.read_text()) if path.exists() else begin
-    if (result["steps"], result["machine"]["gpu"]) != (args.steps, gpu):
-        print(f"{path} is of another run: move it away, or give another --out", file=sys.stderr)
+    begin = {"machine": {**machine_facts(), "gpu": gpu}, "steps": args.steps, "models": {}}
+    try:
+        for model in args.models:
+            check_size(model)
+        result = json.loads(path.read_text()) if path.exists() else begin
+        if (result["steps"], result["machine"]["gpu"]) != (args.steps, gpu):
+            raise ValueError(f"{path} is of another run: move it away, or give another --out")
+    except (OSError, ValueError) as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
         return 2
     deadline = time.monotonic() + 60 * args.minutes
     todo = [(model, name) for model in args.models for name in args.rows]
@@ -254,13 +254,32 @@ def main(arguments: list[str] | None = None) -> int:
         reference, own = _frames_file(model, "pytorch-fp32"), _frames_file(model, name)
         if "error" not in rows[name] and reference.exists():
             rows[name]["psnr"] = psnr(np.load(own), np.load(reference))
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
+        write_results(path, result)
+    print(gpu_table(result))
     print(path)
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    models = "folders in models or names of configs (default: emo-tiny emo-sd15)"
+    add("--models", nargs="+", default=["emo-tiny", "emo-sd15"], metavar="MODEL", help=models)
+    rows = f"rows to time, of {', '.join(GPU_ROWS)} (default: all)"
+    add("--rows", nargs="+", choices=GPU_ROWS, default=list(GPU_ROWS), metavar="ROW", help=rows)
+    steps = "DDIM steps of the two videos that are timed (default: 8 40)"
+    add("--steps", nargs=2, type=int, default=[8, 40], metavar=("FEW", "MANY"), help=steps)
+    add("--minutes", type=float, default=10, metavar="N", help="start no row after N minutes (default: %(default)s)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="PyTorch's (default: %(default)s)")
+    add("--out", type=Path, metavar="FILE", help="JSON file (default: benchmarks/results/gpu-DEVICE.json)")
+    add("--one", action="store_true", help=argparse.SUPPRESS)  # the process of a row
+    return parser
+
+
 def _in_a_process(model: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time a row in a process of its own."""
     answer = WORK / "row.json"
     answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu", "--one", "--models", model, "--rows", name, "--out", str(answer)]

@@ -1,4 +1,4 @@
-"""Timings that can be compared: what is timed takes turns within one run."""
+"""Timings that can be compared: the calls alternate within one run, so that all of them see the same machine."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-#: Calls of a turn. The first is not timed: caches and threads are still those of what ran before.
-CALLS_OF_A_TURN = 4
+#: Number of repetitions of a call in each round. The first is not timed: caches and threads are still the last call's.
+REPETITIONS = 4
 
 
-def median_milliseconds(calls: Sequence[Callable[[], object]], turns: int) -> list[float]:
-    """The median milliseconds of each call over so many turns."""
+def median_milliseconds(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Time calls that alternate.
+
+    Args:
+        calls: functions to time
+        rounds: number of rounds, in each of which every call is timed three times
+
+    Returns:
+        The median time of each call in milliseconds.
+    """
     seconds: list[list[float]] = [[] for _ in calls]
-    for _ in tqdm(range(turns), desc="timing", unit="turn"):
+    for _ in tqdm(range(rounds), desc="timing", unit="round"):
         for taken, call in zip(seconds, calls, strict=True):
             call()
-            for _ in range(CALLS_OF_A_TURN - 1):
+            for _ in range(REPETITIONS - 1):
                 started = time.perf_counter()
                 call()
                 taken.append(time.perf_counter() - started)

@@ -1,13 +1,15 @@
-"""What the command line takes as the voice grows: ``python -m benchmarks.length --seconds 60 3600 --quality fast``.
+"""Time the command line for longer and longer voices.
 
-Of each voice: the plan and what it predicted, what the run says of itself in the end, seconds with the start, and
-the most memory.
+For each voice: the plan and its prediction, the report of the run, the seconds with the start of the program, and the
+most memory.
+
+example:
+  python -m benchmarks.length --seconds 60 3600 --quality fast
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,15 +22,17 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.machine import CHECKOUT, machine, results_file
+from benchmarks.machine import CHECKOUT, machine_facts, results_file, write_results
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, VOICE
 from emo_rt.engines.registry import BACKENDS
+from emo_rt.errors import EmoError
 from emo_rt.jobs.request import AUTO
 from emo_rt.media.sound import read_voice
 from emo_rt.planning.planner import QUALITIES
 
-PEAK_OF_CHILD = """
+#: A program that runs a command and prints the most memory that the command took, in KiB.
+_PEAK_OF_CHILD = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
@@ -38,10 +42,19 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 def time_videos(
     seconds: Sequence[float], bundle: Path = DEFAULT_BUNDLE, backend: str = AUTO, quality: str = "balanced"
 ) -> list[dict[str, Any]]:
-    """The bundled portrait speaks for each number of ``seconds``.
+    """Time the command line while the bundled portrait speaks with the bundled voice, repeated.
+
+    Args:
+        seconds: lengths of the voices in seconds
+        bundle: directory of the bundle
+        backend: backend, or `auto`
+        quality: quality that the plan aims at
+
+    Returns:
+        For each voice `voice_seconds`, `wall_seconds`, `peak_mib`, `plan` and `report`.
 
     Raises:
-        subprocess.CalledProcessError: with what the command line said, if it failed.
+        subprocess.CalledProcessError: if the command line fails.
     """
     with tempfile.TemporaryDirectory() as directory:
         options = ["--bundle", str(bundle.resolve()), "--backend", backend, "--quality", quality]
@@ -56,7 +69,7 @@ def _time_video(seconds: float, options: list[str], directory: Path) -> dict[str
     started = time.perf_counter()
     # Through a process that is small itself: Linux counts the memory of the one that starts another, too.
     made = subprocess.run(
-        [sys.executable, "-c", PEAK_OF_CHILD, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PEAK_OF_CHILD, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     wall = time.perf_counter() - started
     report, peak = made.stdout.splitlines()
@@ -79,22 +92,31 @@ def _write_wav(path: Path, waveform: np.ndarray) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.length", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="(default: the bundled one)")
-    parser.add_argument("--backend", choices=[AUTO, *sorted(BACKENDS)], default=AUTO, help="(default: %(default)s)")
-    parser.add_argument("--quality", choices=QUALITIES, default="balanced", help="(default: %(default)s)")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 300], help="(default: 10 60 300)")
+    add = parser.add_argument
+    add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="bundle (default: the bundled one)")
+    add("--backend", choices=[AUTO, *sorted(BACKENDS)], default=AUTO, help="runs the bundle (default: %(default)s)")
+    add("--quality", choices=QUALITIES, default="balanced", help="aim of the plan (default: %(default)s)")
+    seconds = "lengths of the voices (default: 10 60 300)"
+    add("--seconds", type=float, nargs="+", default=[10, 60, 300], metavar="S", help=seconds)
     args = parser.parse_args(arguments)
-    manifest = Bundle.load(args.bundle).manifest
-    videos = time_videos(args.seconds, args.bundle, args.backend, args.quality)
+    try:
+        manifest = Bundle.load(args.bundle).manifest
+        videos = time_videos(args.seconds, args.bundle, args.backend, args.quality)
+    except subprocess.CalledProcessError as error:
+        print(f"benchmark: error: {(error.stderr.strip().splitlines() or ['no output'])[-1]}", file=sys.stderr)
+        return 2
+    except (EmoError, OSError, ValueError) as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
     for video in videos:
         print(f"{video['voice_seconds']:g} s: {video['wall_seconds']:.1f} s, {video['peak_mib']:.0f} MiB")
         print(f"  {video['plan']} predicted\n  {video['report']}")
     path = results_file(f"length-{manifest.name}-{args.quality}")
-    result = {"machine": machine(), "precision": manifest.precision, "videos": videos}
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(path, {"machine": machine_facts(), "precision": manifest.precision, "videos": videos})
     print(path)
     return 0
 

@@ -1,21 +1,25 @@
-"""Where figures come from, and where they go."""
+"""The machine that figures come from, and the files that they go to."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from emo_rt.atomic import atomic_write
+
 CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = ("av", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "diffusers", "transformers")
+_PACKAGES = ("av", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "diffusers", "transformers")
 
 
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+def machine_facts() -> dict[str, Any]:
+    """The time, the commit, the processor and the versions that figures belong to."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
     names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     processor = next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), "")
@@ -25,7 +29,7 @@ def machine() -> dict[str, Any]:
         "processor": processor or platform.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _installed(name))},
+        "packages": {name: found for name in _PACKAGES if (found := _installed(name))},
     }
 
 
@@ -37,7 +41,13 @@ def _installed(package: str) -> str | None:
 
 
 def results_file(name: str) -> Path:
-    """The JSON file of a benchmark's results."""
+    """The JSON file of a benchmark's results, `benchmarks/results/NAME.json`."""
     directory = CHECKOUT / "benchmarks" / "results"
     directory.mkdir(parents=True, exist_ok=True)
     return directory / f"{name}.json"
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write a benchmark's results as JSON."""
+    with atomic_write(path) as file:
+        file.write(f"{json.dumps(results, indent=1)}\n".encode())

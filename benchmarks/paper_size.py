@@ -1,9 +1,12 @@
-"""The paper's size without a GPU: ``python -m benchmarks.paper_size``.
+"""Export the paper's size, build its engines and compare a step with PyTorch, all without a GPU.
 
 Exports emo-sd15 with random weights (512 x 512, 12 frames) in every precision, lets NVIDIA's own parser and builder
 make an engine of each graph, and compares a step of the exported graph with PyTorch, at a size that a processor gets
-through. Each of these has a process of its own and says how much memory that took. What is done is kept in the results,
-and not done again.
+through. Each of these has a process of its own and says how much memory it took. What is done is kept in the results,
+and not done again. All of it takes half an hour and 16 GB of memory.
+
+example:
+  python -m benchmarks.paper_size --model emo-sd15 --out out/paper-size.json
 """
 
 from __future__ import annotations
@@ -25,49 +28,59 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.gpu import WORK, checkpoint
-from benchmarks.machine import machine, results_file
+from benchmarks.checkpoints import WORK, check_size, named_checkpoint
+from benchmarks.machine import machine_facts, results_file, write_results
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.onnxruntime import OnnxRuntimeEngine
 from emo_rt.engines.tensorrt_build import build_engine
 from emo_rt.errors import BundleError
-from export.bundle import convert, load
+from export.graphs.calibrate import calibrate, calibration_clips
+from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
-from export.graphs.onnx_file import describe, export_part
-from export.graphs.quantize import LARGEST_QUANTIZED, calibrate, calibration_clips, quantize
+from export.graphs.onnx_file import export_part, graph_spec
+from export.graphs.options import GRAPH_PARTS, STEP_GRAPHS, BuildOptions
+from export.graphs.quantize import quantize
 from export.nvidia import load_tensorrt
-from export.sources import PARTS, STEPS, Options
+from training.model.model import EmoModel
 
-PRECISIONS = ("fp16", "int8", "fp8")
+#: The precisions that are exported.
+PAPER_PRECISIONS = ("fp16", "int8", "fp8")
 #: Frames and resolution of the clips that ranges come from, and of the step that is compared.
-SMALL = {"clip_frames": 4, "resolution": 128}
+SMALL_CLIP = {"clip_frames": 4, "resolution": 128}
 
 
-def export(model: str, precision: str, directory: Path) -> dict[str, Any]:
-    """The graphs in a precision, each with the seconds that it took and its size in MB.
+def time_export(model: str, precision: str, directory: Path) -> dict[str, Any]:
+    """Export the graphs of a model; those of a step alone in 8 bits, where all others are as in fp16.
 
-    8 bits change the graphs of a step alone: the others are those of fp16.
+    Args:
+        model: name of the checkpoint, as `named_checkpoint` takes it
+        precision: precision of the graphs
+        directory: directory that the graphs go into
+
+    Returns:
+        `graphs`, with `export_seconds` and `onnx_mb` of each by name, and `peak_gib` of this process.
     """
-    source, options = checkpoint(model), Options(precision, "tensorrt")
+    source, options = named_checkpoint(model), BuildOptions(precision, "tensorrt")
     ranges = {}
-    if precision in LARGEST_QUANTIZED:
-        small = load(source, Options(precision, "tensorrt", **SMALL))
-        clips = calibration_clips(1, SMALL["resolution"], SMALL["clip_frames"], small.config.frames_per_second)
+    if options.is_quantized:
+        small = EmoModel.load(source, **SMALL_CLIP)
+        frames = SMALL_CLIP["clip_frames"]
+        clips = calibration_clips(1, SMALL_CLIP["resolution"], frames, small.config.frames_per_second)
         ranges = calibrate(small, precision, clips, steps=4)
         del small
-    made = export_graphs(quantize(convert(load(source, options), options), options.eight_bits, ranges))
+    made = export_graphs(quantize(convert(EmoModel.load(source), options.dtype), options.storage, ranges))
     rows = {}
-    for part in [STEPS] if ranges else PARTS:
+    for part in [STEP_GRAPHS] if ranges else GRAPH_PARTS:
         started = time.perf_counter()
         export_part({name: made[name] for name in part}, directory)
         for name in part:
-            size = sum((directory / file).stat().st_size for file in describe(directory / f"{name}.onnx").files)
+            size = sum((directory / file).stat().st_size for file in graph_spec(directory / f"{name}.onnx").files)
             rows[name] = {"export_seconds": round(time.perf_counter() - started, 1), "onnx_mb": round(size / 1e6, 1)}
     return {"graphs": rows, "peak_gib": _peak_gib()}
 
 
-def engine(path: Path, precision: str) -> dict[str, Any]:
-    """What NVIDIA's builder makes of a graph."""
+def time_engine_build(path: Path, precision: str) -> dict[str, Any]:
+    """Let NVIDIA's builder make an engine of an ONNX file; the figures, or an `engine_error`."""
     with tempfile.TemporaryDirectory() as scratch:
         tensorrt = load_tensorrt(Path(scratch))
         started = time.perf_counter()
@@ -84,16 +97,25 @@ def engine(path: Path, precision: str) -> dict[str, Any]:
 
 
 def compare_step(model: str, directory: Path) -> dict[str, Any]:
-    """A step in float32 by ONNX Runtime against PyTorch: the largest error as a share of the range, and the cosine."""
-    made = export_graphs(load(checkpoint(model), Options(**SMALL)))
-    expected = {name: made[name].run()["next_latents"].numpy() for name in STEPS}
-    inputs = {name: {key: tensor.numpy() for key, tensor in made[name].inputs.items()} for name in STEPS}
-    export_part({name: made[name] for name in STEPS}, directory)
+    """Compare the graphs of a step in float32, run by ONNX Runtime on a `SMALL_CLIP`, with PyTorch.
+
+    Args:
+        model: name of the checkpoint, as `named_checkpoint` takes it
+        directory: directory that the graphs go into
+
+    Returns:
+        `graphs`, with `max_error`, the largest error as a share of the output's range, and `cosine` of each by name;
+        `peak_gib` of this process; the size of the clip.
+    """
+    made = export_graphs(EmoModel.load(named_checkpoint(model), **SMALL_CLIP))
+    expected = {name: made[name].run()["next_latents"].numpy() for name in STEP_GRAPHS}
+    inputs = {name: {key: tensor.numpy() for key, tensor in made[name].inputs.items()} for name in STEP_GRAPHS}
+    export_part({name: made[name] for name in STEP_GRAPHS}, directory)
     del made
     rows = {}
-    for name in STEPS:
+    for name in STEP_GRAPHS:
         path = directory / f"{name}.onnx"
-        loaded = OnnxRuntimeEngine(name, path, describe(path))
+        loaded = OnnxRuntimeEngine(name, path, graph_spec(path))
         actual = to_numpy(loaded.run(inputs[name])["next_latents"])
         wanted = expected[name]
         rows[name] = {
@@ -101,36 +123,41 @@ def compare_step(model: str, directory: Path) -> dict[str, Any]:
             "cosine": float(torch.cosine_similarity(torch.tensor(actual).flatten(), torch.tensor(wanted).flatten(), 0)),
         }
         del loaded
-    return {**SMALL, "graphs": rows, "peak_gib": _peak_gib()}
+    return {**SMALL_CLIP, "graphs": rows, "peak_gib": _peak_gib()}
 
 
 def _peak_gib() -> float:
+    """The most memory that this process has taken so far."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def in_a_process(function: Callable[..., Any], *arguments: object) -> Any:
-    """The result of a function that is called in a new process."""
+    """Call a function in a new process and return its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.paper_size",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", default="emo-sd15", help="the size (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="the JSON file (default: benchmarks/results/paper-size-MODEL.json)")
+    model = "name of a config, or folder in models (default: %(default)s)"
+    parser.add_argument("--model", default="emo-sd15", metavar="MODEL", help=model)
+    out = "JSON file (default: benchmarks/results/paper-size-MODEL.json)"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
     args = parser.parse_args(arguments)
     path = args.out or results_file(f"paper-size-{args.model}")
-    result = json.loads(path.read_text()) if path.exists() else {"machine": machine()}
-    in_a_process(checkpoint, args.model)  # made once
-
-    def keep() -> None:
-        path.write_text(json.dumps(result, indent=1) + "\n")
-
-    for name in tqdm(("step", *PRECISIONS), unit="precision"):
+    try:
+        check_size(args.model)
+        result = json.loads(path.read_text()) if path.exists() else {"machine": machine_facts()}
+    except (OSError, ValueError) as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
+    in_a_process(named_checkpoint, args.model)  # made once
+    for name in tqdm(("step", *PAPER_PRECISIONS), unit="precision"):
         if name in result:
             continue
         directory = WORK / f"paper-size-{args.model}-{name}"
@@ -139,21 +166,21 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "step":
             result[name] = in_a_process(compare_step, args.model, directory)
         else:
-            exported = in_a_process(export, args.model, name, directory)
+            exported = in_a_process(time_export, args.model, name, directory)
             for graph, row in tqdm(exported["graphs"].items(), desc=f"{name} engines", unit="graph", leave=False):
-                row |= in_a_process(engine, directory / f"{graph}.onnx", name)
+                row |= in_a_process(time_engine_build, directory / f"{graph}.onnx", name)
             result[name] = exported
         shutil.rmtree(directory)
-        keep()
-    print(table(result))
+        write_results(path, result)
+    print(paper_size_table(result))
     print(path)
     return 0
 
 
-def table(result: dict[str, Any]) -> str:
+def paper_size_table(result: dict[str, Any]) -> str:
     """The results as lines for people."""
     lines = [f"{'':>21} {'MB':>7} {'exported in s':>13} {'engine MB':>10} {'built in s':>10} {'GiB':>6}"]
-    for precision in PRECISIONS:
+    for precision in PAPER_PRECISIONS:
         for name, row in result[precision]["graphs"].items():
             built = (
                 f"{row['engine_mb']:10.1f} {row['engine_seconds']:10.1f} {row['engine_peak_gib']:6.2f}"

@@ -1,9 +1,12 @@
-"""A checkpoint to a bundle that the runtime loads: ``python -m export.build --model DIR --precision fp16``.
+"""Build the bundle that the runtime loads from a checkpoint.
 
-Exports the graphs to ONNX, compares each with PyTorch, and then a whole video. Only what changed since the last build
-is made again; a build that was killed goes on where it stopped; a bundle appears whole or not at all.
+The build exports the graphs to ONNX and compares each of them, and then a whole video, with PyTorch. It makes only
+those graphs again that changed since the last build; a build that was killed goes on where it stopped. A bundle appears
+whole or not at all. The exit code is 1 if the bundle falls below the thresholds of its precision.
 
-example:
+examples:
+  python -m export.build                                 renew models/emo-tiny/bundle, for any processor
+  python -m export.build --dry-run                       say what that would build, and why
   python -m export.build --model runs/speed --precision int8 --backend openvino --out runs/speed/bundle-int8
 """
 
@@ -18,17 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from emo_rt.bundle import GRAPH_NAMES, VALIDATION_NAME
-from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError
-from export.sources import PRECISIONS_OF, WEIGHTS, Options, Sources, outdated, read_record, read_sources
+from export.graphs.options import BACKEND_PRECISIONS, BuildOptions
+from export.sources import WEIGHT_FILES, BuildSources, outdated_graphs, read_record, read_sources
 
-MODELS = Path(__file__).parents[1] / "models"
+_DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "models" / "emo-tiny"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
     args = _parser().parse_args(arguments)
     try:
-        options = Options(args.precision, args.backend, args.frames, args.resolution, args.calibration_clips)
+        options = BuildOptions(args.precision, args.backend, args.frames, args.resolution, args.calibration_clips)
         return _build(args, options)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
@@ -38,27 +42,28 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _build(args: argparse.Namespace, options: Options) -> int:
-    default = "bundle" if options == Options() else f"bundle-{options.precision}-{options.backend}"
+def _build(args: argparse.Namespace, options: BuildOptions) -> int:
+    default = "bundle" if options == BuildOptions() else f"bundle-{options.precision}-{options.backend}"
     directory: Path = args.out or args.model / default
     sources = read_sources(args.model, options)
-    reasons = dict.fromkeys(GRAPH_NAMES, "--force") if args.force else outdated(directory, sources)
-    finish = _unfinished(directory, sources)
+    reasons = dict.fromkeys(GRAPH_NAMES, "--force") if args.force else outdated_graphs(directory, sources)
+    unfinished = _unfinished(directory, sources)
     print(f"{directory}: {options.precision} for {options.backend}")
     for name in GRAPH_NAMES:
         print(f"{name:>23}: {'build: ' + reasons[name] if name in reasons else 'up to date'}")
-    if finish and not reasons:
-        print(f"{'manifest':>23}: {finish}")
-    if args.dry_run or not (reasons or finish):
+    if unfinished and not reasons:
+        print(f"{'manifest':>23}: {unfinished}")
+    if args.dry_run or not (reasons or unfinished):
         return 0
     _check_space(args.model, directory)
 
-    from export.bundle import build, recover  # PyTorch takes seconds to load: only a build with work to do needs it
+    # PyTorch takes seconds to load, and only a build with work to do needs it.
+    from export.bundle import build_bundle, recover_bundle
     from export.validate import validation_report
 
-    recover(directory)
-    validation, seconds = build(args.model, directory, options, sources, force=args.force)
-    print(_table(directory, validation, seconds))
+    recover_bundle(directory)
+    validation, seconds = build_bundle(args.model, directory, options, sources, force=args.force)
+    print(_graph_table(directory, validation, seconds))
     print(validation_report(validation))
     if options.backend == "tensorrt":
         _build_engines(directory)
@@ -66,8 +71,8 @@ def _build(args: argparse.Namespace, options: Options) -> int:
     return 1 if validation["failures"] else 0
 
 
-def _unfinished(directory: Path, sources: Sources) -> str | None:
-    """What is to do beside graphs."""
+def _unfinished(directory: Path, sources: BuildSources) -> str | None:
+    """What a build has to do beside the graphs, in words; None for nothing."""
     if not (directory / VALIDATION_NAME).exists():
         return "to be compared with PyTorch"
     known = read_record(directory)["runtime"]
@@ -76,8 +81,8 @@ def _unfinished(directory: Path, sources: Sources) -> str | None:
 
 
 def _check_space(model: Path, directory: Path) -> None:
-    """Raises InputError if the disk cannot hold what a build writes: the graphs, and once more while it stores them."""
-    needed = 3 * sum((model / file).stat().st_size for file in WEIGHTS)
+    """Raises InputError if the disk cannot hold the graphs, which a build writes twice while it stores them."""
+    needed = 3 * sum((model / file).stat().st_size for file in WEIGHT_FILES)
     parent = next(path for path in (directory, *directory.resolve().parents) if path.exists())
     free = shutil.disk_usage(parent).free
     if free < needed:
@@ -85,7 +90,7 @@ def _check_space(model: Path, directory: Path) -> None:
 
 
 def _build_engines(directory: Path) -> None:
-    """Build what TensorRT makes of the graphs, for the GPU of this machine, if there is one."""
+    """Compile the graphs with TensorRT for the GPU of this machine, if there is one."""
     from emo_rt.bundle import Bundle
     from emo_rt.engines.registry import load_engine
 
@@ -97,8 +102,8 @@ def _build_engines(directory: Path) -> None:
         print(f"no engines yet: {error}; the runtime builds them where it can")
 
 
-def _table(directory: Path, validation: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
-    """What was built, a line for each graph."""
+def _graph_table(directory: Path, validation: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """The graphs of a bundle, a line for each."""
     import onnx
 
     lines = [f"{'graph':>23} {'MB':>8} {'seconds':>8} {'nodes':>6} {'Q':>5} {'DQ':>5} {'max error':>10}  most frequent"]
@@ -124,31 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument_group("what").add_argument
-    add("--model", type=Path, default=MODELS / "emo-tiny", metavar="DIR", help="checkpoint (default: models/emo-tiny)")
-    add(
-        "--precision",
-        choices=sorted({precision for known in PRECISIONS_OF.values() for precision in known}),
-        default="fp32",
-        help="of the graphs: fp32 and int8 for processors, fp16, bf16, int8 and fp8 for GPUs (default: %(default)s)",
-    )
-    add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="what will run them (default: %(default)s)")
+    precisions = sorted({precision for known in BACKEND_PRECISIONS.values() for precision in known})
+    add = parser.add_argument_group("what to build").add_argument
+    add("--model", type=Path, default=_DEFAULT_CHECKPOINT, metavar="DIR", help="checkpoint (default: models/emo-tiny)")
+    precision = "precision of the graphs: fp32 or int8 for processors; fp16, bf16, int8 or fp8 for GPUs"
+    add("--precision", choices=precisions, default="fp32", help=f"{precision} (default: %(default)s)")
+    backend = "backend that will run the graphs (default: %(default)s)"
+    add("--backend", choices=sorted(BACKEND_PRECISIONS), default="onnxruntime", help=backend)
     add("--frames", type=int, metavar="F", help="frames of a clip (default: the checkpoint's)")
-    add("--resolution", type=int, metavar="PIXELS", help="of the video, square (default: the checkpoint's)")
-    add(
-        "--calibration-clips",
-        type=int,
-        default=Options.calibration_clips,
-        metavar="N",
-        help="generated speakers that the ranges of 8 bits are taken from (default: %(default)s)",
-    )
-    add = parser.add_argument_group("how").add_argument
-    add(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="the bundle (default: in the checkpoint, bundle for fp32, else bundle-PRECISION-BACKEND)",
-    )
+    add("--resolution", type=int, metavar="PIXELS", help="side of the square video (default: the checkpoint's)")
+    clips = "number of generated people that int8 and fp8 take their ranges from (default: %(default)s)"
+    add("--calibration-clips", type=int, default=BuildOptions.calibration_clips, metavar="N", help=clips)
+    add = parser.add_argument_group("how to build it").add_argument
+    out = "directory of the bundle (default: in the checkpoint, bundle for fp32, else bundle-PRECISION-BACKEND)"
+    add("--out", type=Path, metavar="DIR", help=out)
     add("--dry-run", action="store_true", help="say what would be built, and why, and stop")
     add("--force", action="store_true", help="build everything again")
     return parser

@@ -1,4 +1,4 @@
-"""What a bundle's manifest says of a model beside its graphs."""
+"""The parts of a bundle's manifest that follow from a model's config."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from training.model.schedule import noise_scheduler
 
 
 def runtime_config(config: EmoConfig) -> RuntimeConfig:
-    """The part of a model's config that the runtime must know."""
+    """The fields of a model's config that the runtime must know."""
     return RuntimeConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(RuntimeConfig)})
 
 
 def noise_schedule(config: EmoConfig) -> NoiseSchedule:
-    """The table that the runtime takes its DDIM steps from, as diffusers' scheduler holds it."""
+    """The noise schedule that the runtime takes its DDIM steps from: the table of diffusers' scheduler."""
     scheduler = noise_scheduler(config)
     return NoiseSchedule(
         alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),

@@ -1,7 +1,7 @@
 """NVIDIA's ONNX parser and engine builder on a machine without a GPU.
 
-TensorRT's Python module is a small wheel of its own; libraries for it, which build engines on any machine, come with
-ONNX Runtime's plugin for TensorRT-RTX. Only running an engine needs a GPU.
+TensorRT's Python module is a small wheel of its own. Libraries for it, which build engines on any machine, come with
+ONNX Runtime's plugin for TensorRT-RTX. Building an engine needs no GPU, running it does.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-#: The module looks for this function and never needs it: none of our graphs has a plugin.
+#: The module loads a library with this function and never needs it: none of the graphs has a plugin.
 _NO_PLUGINS = "#include <stdbool.h>\nbool initLibNvInferPlugins(void *logger, const char *name) { return true; }\n"
 
 
 def load_tensorrt(directory: Path) -> ModuleType:
-    """Import TensorRT; ``directory``, empty and kept while Python runs, gets links to what the module is made of."""
+    """Import TensorRT from the wheels that are installed for the tests.
+
+    Args:
+        directory: empty directory for links to the module's files; it must stay while Python runs
+    """
     package = directory / "tensorrt_bindings"
     package.mkdir()
     for file in _installed("tensorrt_bindings").iterdir():

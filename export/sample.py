@@ -1,4 +1,4 @@
-"""What a bundle is validated with: the bundled portrait and voice."""
+"""What a bundle is validated and timed with: the bundled portrait and voice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from training.model.config import EmoConfig
 
 @dataclass(frozen=True)
 class Sample:
-    """What is animated: a portrait, the face in it, and a voice for so many frames."""
+    """A portrait and a voice to animate.
+
+    Attributes:
+        portrait: picture, (R, R, 3) uint8
+        face_box: face in the picture, in pixels
+        waveform: voice, (samples,) float32 at the model's sample rate
+        frames: number of frames that the voice lasts
+    """
 
     portrait: np.ndarray
     face_box: Box
@@ -25,7 +32,7 @@ class Sample:
 
 
 def bundled_sample(config: EmoConfig, frames: int) -> Sample:
-    """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for ``frames`` frames."""
+    """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for `frames` frames."""
     image = read_image(PORTRAIT)
     face_box = find_face(image, "the bundled portrait")
     crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)

@@ -1,14 +1,14 @@
 """What a build has to do: the graphs whose sources have changed since they were built.
 
-A build records beside the graphs what they were made of: the settings, and every weight's sha256. Nothing here needs
-PyTorch, so that a build with nothing to do ends at once.
+A build records beside the graphs what they follow from: the settings, and the sha256 of every weight. Nothing here
+needs PyTorch, so that a build with nothing to do ends at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,91 +16,36 @@ from typing import Any
 
 import safetensors
 
+from emo_rt.atomic import atomic_write
 from emo_rt.bundle import file_sha256
+from export.graphs.options import GRAPH_PARTS, BuildOptions
 
-_CHECKOUT = Path(__file__).parents[1]
 RECORD_NAME = "build.json"
-#: What runs at every step: the graphs that 8 bits are for.
-STEPS = ("backbone", "guided_backbone", "cached_backbone", "cached_guided_backbone")
-#: Graphs that are built together, those of the Backbone because they hold the same weights.
-PARTS = (
-    ("audio_encoder",),
-    ("conditioning",),
-    ("vae_encoder",),
-    ("reference_net",),
-    ("time_embedding",),
-    ("vae_decoder",),
-    STEPS,
-)
-#: Where a checkpoint's weights are, and what the model calls them.
-WEIGHTS = {
+#: The files of a checkpoint's weights, and the start of the weights' names in the model.
+WEIGHT_FILES = {
     "model.safetensors": "",
     "vae/diffusion_pytorch_model.safetensors": "vae.autoencoder.",
     "wav2vec2/model.safetensors": "audio_encoder.wav2vec2.",
 }
+#: The folders whose code decides what is in a graph.
+GRAPH_CODE = ("export/graphs", "training/model")
+#: The folders whose code decides the people that 8 bits are calibrated on.
+CALIBRATION_CODE = ("training/clips", "training/speakers")
 #: Keys of a config that the graphs do not hold: the manifest hands them to the runtime.
 _RUNTIME_KEYS = ("name", "steps", "guidance_scale", "speed", "face_region_margin", "face_fraction")
 _PACKAGES = ("torch", "onnx", "onnxscript", "diffusers", "transformers")
-#: The folders whose code the graphs follow from; `_CALIBRATION_CODE` too where 8 bits are calibrated.
-_GRAPH_CODE = ("export/graphs", "training/model")
-_CALIBRATION_CODE = ("training/clips", "training/speakers")
-
-
-#: The precisions that each backend runs.
-PRECISIONS_OF = {
-    "onnxruntime": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "fp16", "int8"),
-    "tensorrt": ("fp32", "bf16", "fp16", "int8", "fp8"),
-}
+_CHECKOUT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Options:
-    """Of a build.
+class BuildSources:
+    """What a bundle follows from.
 
     Attributes:
-        precision: of the graphs.
-        backend: that they are made for.
-        clip_frames: f, if not the checkpoint's.
-        resolution: in pixels, if not the checkpoint's.
-        calibration_clips: how many people the ranges of 8 bits are taken from.
-    """
-
-    precision: str = "fp32"
-    backend: str = "onnxruntime"
-    clip_frames: int | None = None
-    resolution: int | None = None
-    calibration_clips: int = 4
-
-    def __post_init__(self) -> None:
-        known = PRECISIONS_OF.get(self.backend)
-        if known is None:
-            raise ValueError(f"backend {self.backend!r} is unknown; choose {', '.join(PRECISIONS_OF)}")
-        if self.precision not in known:
-            others = [backend for backend, precisions in PRECISIONS_OF.items() if self.precision in precisions]
-            cure = f"build it for {' or '.join(others)}" if others else f"choose {', '.join(known)}"
-            raise ValueError(f"backend {self.backend} has no precision {self.precision!r}; {cure}")
-
-    @property
-    def dtype(self) -> str:
-        """Of what is not of 8 bits: GPUs do it in float16, processors in float32."""
-        half = self.precision == "fp16" or (self.precision in ("int8", "fp8") and self.backend == "tensorrt")
-        return "bfloat16" if self.precision == "bf16" else "float16" if half else "float32"
-
-    @property
-    def eight_bits(self) -> str:
-        """How int8 is stored: processors multiply unsigned activations faster, TensorRT wants none."""
-        return "uint8" if self.precision == "int8" and self.backend != "tensorrt" else self.precision
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a bundle is made of.
-
-    Attributes:
-        settings: what concerns all of its graphs, by what it is called in a reason.
-        weights: the start of each one's sha256, by its name in the model.
-        runtime: what the manifest hands on to the runtime.
+        settings: options, config, package versions and code that concern all graphs, by the words that name them in a
+            reason to build again
+        weights: start of the sha256 of each weight, by the weight's name in the model
+        runtime: keys of the config that the manifest hands to the runtime
     """
 
     settings: Mapping[str, str]
@@ -108,18 +53,39 @@ class Sources:
     runtime: Mapping[str, Any]
 
 
-def read_sources(model: Path, options: Options) -> Sources:
-    """The sources of a build now.
+def read_sources(model: Path, options: BuildOptions) -> BuildSources:
+    """The present sources of a build.
 
     Args:
-        model: the checkpoint's directory.
+        model: directory of the checkpoint
+        options: options of the build
 
     Raises:
         FileNotFoundError: if a file of the checkpoint is missing.
-        ValueError: if one cannot be read.
+        ValueError: if a file cannot be read.
     """
+    configs = [model / "config.json", model / "vae" / "config.json"]
+    weights = _weight_hashes(model)
+    try:
+        config = json.loads(configs[0].read_text())
+        scaling_factor = json.loads(configs[1].read_text())["scaling_factor"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{model}: its configs cannot be read: {error}") from None
+    settings = {f"the config's {key}": json.dumps(value) for key, value in config.items() if key not in _RUNTIME_KEYS}
+    settings |= {name.replace("_", " "): json.dumps(value) for name, value in asdict(options).items()}
+    settings["the VAE's scaling factor"] = json.dumps(scaling_factor)
+    settings |= {package: _installed(package) for package in _PACKAGES}
+    settings["the code of the graphs or of the model"] = _code_hash(GRAPH_CODE)
+    if options.is_quantized:
+        settings["nvidia-modelopt"] = _installed("nvidia-modelopt")
+        settings["the code of the speakers that calibrate"] = _code_hash(CALIBRATION_CODE)
+    return BuildSources(settings, weights, {key: config.get(key) for key in _RUNTIME_KEYS})
+
+
+def _weight_hashes(model: Path) -> dict[str, str]:
+    """The start of each weight's sha256, by its name in the model."""
     weights: dict[str, str] = {}
-    for file, prefix in WEIGHTS.items():
+    for file, prefix in WEIGHT_FILES.items():
         path = model / file
         if not path.is_file():
             raise FileNotFoundError(f"{model} is no checkpoint: it has no {file}")
@@ -130,21 +96,7 @@ def read_sources(model: Path, options: Options) -> Sources:
         for name, tensor in tensors:
             described = f"{tensor['dtype']} {tensor['shape']} ".encode()
             weights[prefix + name] = hashlib.sha256(described + tensor["data"]).hexdigest()[:16]
-    configs = [model / "config.json", model / "vae" / "config.json"]
-    try:
-        config = json.loads(configs[0].read_text())
-        scaling_factor = json.loads(configs[1].read_text())["scaling_factor"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{model}: its configs cannot be read: {error}") from None
-    settings = {f"the config's {key}": json.dumps(value) for key, value in config.items() if key not in _RUNTIME_KEYS}
-    settings |= {name.replace("_", " "): json.dumps(value) for name, value in asdict(options).items()}
-    settings["the VAE's scaling factor"] = json.dumps(scaling_factor)
-    quantized = options.precision in ("int8", "fp8")
-    settings |= {package: _installed(package) for package in (*_PACKAGES, *(["nvidia-modelopt"] if quantized else []))}
-    settings["the code of the export or of the model"] = _code(_GRAPH_CODE)
-    if quantized:
-        settings["the code of the speakers that calibrate"] = _code(_CALIBRATION_CODE)
-    return Sources(settings, weights, {key: config.get(key) for key in _RUNTIME_KEYS})
+    return weights
 
 
 def _installed(package: str) -> str:
@@ -154,23 +106,28 @@ def _installed(package: str) -> str:
         return "not installed"
 
 
-def _code(folders: Sequence[str]) -> str:
-    """sha256 of all code in folders of the checkout."""
+def _code_hash(folders: Sequence[str]) -> str:
+    """The sha256 of all code in folders of the checkout."""
     files = sorted(path for folder in folders for path in (_CHECKOUT / folder).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def outdated(directory: Path, sources: Sources) -> dict[str, str]:
-    """The graphs of a bundle that its sources would make otherwise, each with the reason; all, if it is no bundle."""
+def outdated_graphs(directory: Path, sources: BuildSources) -> dict[str, str]:
+    """The graphs of a bundle that a build has to make again, each with the reason; all graphs where no bundle is.
+
+    Args:
+        directory: directory of the bundle
+        sources: present sources of the build
+    """
     record = read_record(directory)
-    every = [name for part in PARTS for name in part]
+    every = [name for part in GRAPH_PARTS for name in part]
     if not record["graphs"]:
         return dict.fromkeys(every, "there is none yet")
     for key in sorted(sources.settings.keys() | record["settings"].keys()):
         if sources.settings.get(key) != record["settings"].get(key):
             return dict.fromkeys(every, f"{key} changed")
     reasons: dict[str, str] = {}
-    for part in PARTS:
+    for part in GRAPH_PARTS:
         for name in part:
             reason = _reason(directory, record["graphs"].get(name), sources.weights)
             if reason:
@@ -193,7 +150,7 @@ def _reason(directory: Path, graph: Mapping[str, Any] | None, weights: Mapping[s
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What a build wrote of the graphs in a directory; nothing if it is not there or broken."""
+    """The record of the graphs in a directory: settings, runtime and graphs; empty if it is missing or broken."""
     try:
         record = json.loads((directory / RECORD_NAME).read_text())
         return {name: dict(record[name]) for name in ("settings", "runtime", "graphs")}
@@ -201,16 +158,26 @@ def read_record(directory: Path) -> dict[str, Any]:
         return {"settings": {}, "runtime": {}, "graphs": {}}
 
 
-def write_record(directory: Path, sources: Sources, graphs: Mapping[str, Any]) -> None:
-    """Note what the graphs in a directory were made of."""
-    path = directory / RECORD_NAME
-    temporary = path.with_name(path.name + ".part")
+def write_record(directory: Path, sources: BuildSources, graphs: Mapping[str, Any]) -> None:
+    """Record what the graphs in a directory follow from.
+
+    Args:
+        directory: directory of the graphs
+        sources: sources that they were built from
+        graphs: a `record_entry` for each graph, by name
+    """
     record = {"settings": dict(sources.settings), "runtime": dict(sources.runtime), "graphs": dict(graphs)}
-    temporary.write_text(json.dumps(record, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic_write(directory / RECORD_NAME) as file:
+        file.write(f"{json.dumps(record, indent=1)}\n".encode())
 
 
-def entry(files: Mapping[str, str], held: set[str], sources: Sources) -> dict[str, Any]:
-    """A graph's part of the record: its files with their sha256, and the weights that it holds."""
-    weights = {name: sources.weights[name] for name in sorted(held & sources.weights.keys())}
-    return {"files": dict(files), "weights": weights}
+def record_entry(files: Mapping[str, str], weights: Iterable[str], sources: BuildSources) -> dict[str, Any]:
+    """A graph's part of the record.
+
+    Args:
+        files: sha256 of each of the graph's files, by file name
+        weights: names of the weights that the graph holds; those that the sources lack are left out
+        sources: sources of the build
+    """
+    known = {name: sources.weights[name] for name in sorted(set(weights) & sources.weights.keys())}
+    return {"files": dict(files), "weights": known}

@@ -1,4 +1,4 @@
-"""PyTorch as a backend: an exported graph's module in an engine's place."""
+"""PyTorch as a backend: the module of an exported graph in an engine's place."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ from export.graphs.modules import ExportGraph
 
 
 class TorchTensor:
-    """A tensor on PyTorch's device."""
+    """A tensor on PyTorch's device.
+
+    Attributes:
+        tensor: tensor of any shape
+    """
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
 
     def numpy(self) -> np.ndarray:
-        """Its values on the host."""
+        """The values on the host."""
         values: np.ndarray = self.tensor.cpu().numpy()
         return values
 
 
 class TorchEngine:
-    """A graph's PyTorch module as an engine, eager or compiled."""
+    """A graph's PyTorch module as an engine, eager or compiled.
 
-    def __init__(self, name: str, graph: ExportGraph, device: str, compiled: bool) -> None:
+    Args:
+        name: name of the graph
+        graph: module with its example inputs, which decide the inputs' dtypes
+        device: PyTorch's device that the module moves to
+        compiled: whether `torch.compile` compiles the module
+    """
+
+    def __init__(self, name: str, graph: ExportGraph, device: str = "cpu", compiled: bool = False) -> None:
         self.name, self.graph, self.device = name, graph, device
         graph.module.to(device)
         if compiled:

@@ -1,4 +1,4 @@
-"""What all tests have in common: a thread each, a cache of their own, and what is made once for all workers."""
+"""What all tests share: one thread each, caches of their own, and checkpoints and bundles made once for all workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For what tests have in common."""
+    """A cache for what the tests of a session share."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("own_cache")))
         yield
@@ -24,7 +24,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps what tests measure, on a busy machine, out of the user's cache, and out of each other's."""
+    """A cache for each test: what it measures on a busy machine reaches neither the user's cache nor other tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -33,7 +33,7 @@ MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
-    """Gives the directory of a name: the first worker that wants it makes it, the others wait for that."""
+    """A function that gives the directory of a name: the first worker that asks makes it, the others wait for it."""
     own = tmp_path_factory.getbasetemp()
     common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
@@ -49,12 +49,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
     return give
 
 
-# The runtime's tests need no PyTorch: what does imports it where it is made.
+# The runtime's tests need no PyTorch, so fixtures that need it import it themselves.
 
 
 @pytest.fixture(scope="session")
 def checkpoint(made_once: MadeOnce) -> Path:
-    """Of the test size; no layer of it is silent."""
+    """A checkpoint of the test size, in which no layer is silent."""
 
     def make(directory: Path) -> None:
         import torch
@@ -74,27 +74,29 @@ def checkpoint(made_once: MadeOnce) -> Path:
 
 @pytest.fixture(scope="session")
 def fp32(checkpoint: Path, made_once: MadeOnce) -> Path:
-    """Its bundle in float32; ``fp16`` is the one in float16."""
+    """The bundle of that checkpoint in float32."""
     return _bundle(checkpoint, "fp32", made_once)
 
 
 @pytest.fixture(scope="session")
 def fp16(checkpoint: Path, made_once: MadeOnce) -> Path:
+    """The bundle of that checkpoint in float16."""
     return _bundle(checkpoint, "fp16", made_once)
 
 
 @pytest.fixture(scope="session")
 def tiny_int8(made_once: MadeOnce) -> Path:
-    """Of the bundled model: random weights say little of what 8 bits do to trained ones."""
+    """A bundle of emo-tiny in INT8: random weights say little of what 8 bits do to trained ones."""
     return _bundle(Path(__file__).parents[1] / "models" / "emo-tiny", "int8", made_once)
 
 
 def _bundle(checkpoint: Path, precision: str, made_once: MadeOnce) -> Path:
     def make(directory: Path) -> None:
-        from export.bundle import build
-        from export.sources import Options, read_sources
+        from export.bundle import build_bundle
+        from export.graphs.options import BuildOptions
+        from export.sources import read_sources
 
-        options = Options(precision)
-        build(checkpoint, directory, options, read_sources(checkpoint, options))
+        options = BuildOptions(precision)
+        build_bundle(checkpoint, directory, options, read_sources(checkpoint, options))
 
     return made_once(f"{checkpoint.name}-{precision}", make)

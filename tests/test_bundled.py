@@ -16,9 +16,10 @@ from emo_rt.media.face import find_face
 from emo_rt.media.image import crop_portrait, read_image
 from emo_rt.media.sound import read_voice
 from emo_rt.run import main
-from export.bundle import build
+from export.bundle import build_bundle
+from export.graphs.options import BuildOptions
 from export.manifest import noise_schedule, runtime_config
-from export.sources import Options, read_sources
+from export.sources import read_sources
 from training.evaluation.metrics import psnr
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
@@ -65,7 +66,8 @@ def test_video_equals_pytorch(
 ) -> None:
     """Two clips, so that motion frames are handed on, in few steps."""
     if precision != bundle.manifest.precision:
-        build(MODEL, tmp_path / "bundle", Options(precision), read_sources(MODEL, Options(precision)))
+        build_options = BuildOptions(precision)
+        build_bundle(MODEL, tmp_path / "bundle", build_options, read_sources(MODEL, build_options))
         bundle = Bundle.load(tmp_path / "bundle")
     voice = read_voice(VOICE, bundle.config.sample_rate)
     frames = bundle.config.clip_frames + 3

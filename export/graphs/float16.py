@@ -14,16 +14,16 @@ from training.model.attention import SpatialTransformer
 from training.model.model import EmoModel
 from training.model.reference_net import ReferenceNet
 
-#: Feature maps are brought below this on a random picture; real ones may be four times larger before they overflow.
+#: The limit of feature maps for a random picture; those of a real one may be four times larger before they overflow.
 LARGEST_FLOAT16 = 2.0**14
 
 
 def to_float16(model: EmoModel) -> EmoModel:
-    """Turn a float32 ``model`` into float16, in place, so that it computes the same.
+    """Turn a float32 `model` into float16, in place, with outputs that stay the same but for rounding.
 
-    Only norms read the maps that a ReferenceNet's residual blocks pass on, so that nothing holds their size: training
-    lets them grow, in ``emo-tiny`` to 1.7 million where float16 ends at 65504. All of them are multiplied by one
-    power of two, which changes nothing behind a norm whose epsilon shrinks with it.
+    Training lets the maps that a ReferenceNet's residual blocks pass on grow without limit, because only norms read
+    them: in `emo-tiny` to 1.7 million, where float16 ends at 65504. One power of two scales all of them. That changes
+    nothing behind a norm if the norm's epsilon shrinks with its square.
     """
     largest = largest_map(model)
     if largest > LARGEST_FLOAT16:
@@ -33,7 +33,7 @@ def to_float16(model: EmoModel) -> EmoModel:
 
 @torch.no_grad()
 def largest_map(model: EmoModel) -> float:
-    """The largest magnitude that the ReferenceNet's residual blocks pass on, for a random picture."""
+    """The largest magnitude that the ReferenceNet's residual blocks and samplers pass on for random latents."""
     config = model.config
     latents = torch.randn(
         (1, config.latent_channels, config.latent_size, config.latent_size), generator=torch.Generator().manual_seed(0)
@@ -52,25 +52,25 @@ def largest_map(model: EmoModel) -> float:
 
 @torch.no_grad()
 def scale_maps(network: ReferenceNet, factor: float) -> None:
-    """Multiply all maps that pass from block to block by ``factor``, and keep what the norms make of them."""
+    """Multiply all maps that pass from block to block by `factor`, in place; the norms' outputs stay the same."""
 
-    def scale(layer: nn.Module | None, linear: bool) -> None:
-        """Scale what a layer adds to the maps; a ``linear`` one reads the maps themselves, only its bias is left."""
+    def scale(layer: nn.Module | None, reads_maps: bool) -> None:
+        """Scale what a layer adds to the maps: its bias alone if it reads the maps, which are scaled already."""
         if layer is not None:
             for name, parameter in layer.named_parameters():
-                if name == "bias" or not linear:
+                if name == "bias" or not reads_maps:
                     parameter.mul_(factor)
 
-    scale(network.conv_in, linear=False)
+    scale(network.conv_in, reads_maps=False)
     for level in network.levels():
         for resnet in level.resnets:
             assert isinstance(resnet, ResnetBlock2D)
             resnet.norm1.eps *= factor**2
-            scale(resnet.conv2, linear=False)
-            scale(resnet.conv_shortcut, linear=True)
+            scale(resnet.conv2, reads_maps=False)
+            scale(resnet.conv_shortcut, reads_maps=True)
         for attention in level.attentions:
             assert isinstance(attention, SpatialTransformer)
             attention.norm.eps *= factor**2
-            scale(attention.proj_out, linear=False)
+            scale(attention.proj_out, reads_maps=False)
         for sampler in (*level.downsamplers, *level.upsamplers):
-            scale(sampler.conv, linear=True)
+            scale(sampler.conv, reads_maps=True)

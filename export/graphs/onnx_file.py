@@ -1,4 +1,4 @@
-"""PyTorch modules to ONNX files, and what a bundle's manifest says of them."""
+"""Exported modules as ONNX files, and the manifest's entries for them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 import onnx
 import torch
 
-from emo_rt.bundle import GraphSpec as ManifestGraph
-from emo_rt.bundle import TensorSpec, file_sha256
+from emo_rt.bundle import GraphSpec, TensorSpec, file_sha256
 from export.graphs.modules import ExportGraph
 from export.graphs.quantize import ONNX_OPERATORS
-from export.graphs.storage import LARGEST_FILE, store
+from export.graphs.storage import LARGEST_ONNX_FILE, store_graphs
 
 OPSET = 20
 for _library in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no graph of ours needs
@@ -23,17 +22,21 @@ for _library in ("torch.onnx", "onnxscript", "onnx_ir"):  # they warn of what no
 
 
 def export_part(part: Mapping[str, ExportGraph], directory: Path) -> list[torch.Tensor]:
-    """Write the graphs of one part as ``name.onnx`` with static shapes; several have their weights in common.
+    """Write the graphs of one part as `NAME.onnx`, with static shapes; several graphs share one file of weights.
+
+    Args:
+        part: graphs by name
+        directory: directory that the files go into
 
     Returns:
-        the modules' weights that the graphs hold.
+        The weights of the modules that the graphs hold.
     """
     held: list[torch.Tensor] = []
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         exported = [Path(scratch) / f"{name}.onnx" for name in part]
         for path, graph in zip(exported, part.values(), strict=True):
             held += _export(graph, path)
-        store(exported, [directory / path.name for path in exported])
+        store_graphs(exported, [directory / path.name for path in exported])
     return held
 
 
@@ -50,7 +53,7 @@ def _export(graph: ExportGraph, path: Path) -> list[torch.Tensor]:
             input_names=graph.input_names,
             output_names=graph.outputs,
             custom_translation_table=ONNX_OPERATORS,
-            external_data=sum(tensor.nbytes for tensor in weights.values()) > LARGEST_FILE,
+            external_data=sum(tensor.nbytes for tensor in weights.values()) > LARGEST_ONNX_FILE,
             verbose=False,
         )
     assert program is not None
@@ -66,22 +69,22 @@ def _export(graph: ExportGraph, path: Path) -> list[torch.Tensor]:
     ]
 
 
-def describe(path: Path) -> ManifestGraph:
-    """The manifest's entry of an exported graph: its files with their hashes, inputs and outputs."""
+def graph_spec(path: Path) -> GraphSpec:
+    """The manifest's entry for an ONNX file: its files with their sha256, its inputs and its outputs."""
     proto = onnx.load(path, load_external_data=False)
     initializers = {tensor.name for tensor in proto.graph.initializer}
     beside = {
         entry.value for tensor in proto.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
-    return ManifestGraph(
+    return GraphSpec(
         file=path.name,
         files={name: file_sha256(path.with_name(name)) for name in (path.name, *sorted(beside))},
-        inputs=tuple(_spec(value) for value in proto.graph.input if value.name not in initializers),
-        outputs=tuple(_spec(value) for value in proto.graph.output),
+        inputs=tuple(_tensor_spec(value) for value in proto.graph.input if value.name not in initializers),
+        outputs=tuple(_tensor_spec(value) for value in proto.graph.output),
     )
 
 
-def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     return TensorSpec(value.name, dtype, tuple(dimension.dim_value for dimension in tensor.shape.dim))

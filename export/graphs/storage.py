@@ -1,4 +1,4 @@
-"""Graphs stored in less space, where nothing is lost by it."""
+"""Exported graphs stored in less space, without a change to any result."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import ExternalDataInfo, set_external_data, uses_external_data
 
-#: Smaller tensors are not worth a node, or a place in another file.
-SMALLEST = 256
-#: ONNX's own limit is 2 GiB for a file; larger graphs are exported with their weights beside them.
-LARGEST_FILE = 1 << 30
+#: Smaller tensors are worth neither a Cast node (counted in values) nor a place in another file (in bytes).
+SMALLEST_STORED = 256
+#: Bytes of weights above which a graph is exported with its weights beside it. ONNX's own limit for a file is 2 GiB.
+LARGEST_ONNX_FILE = 1 << 30
+#: Bytes that the places in a file of weights are multiples of.
 _ALIGNMENT = 64
 
 
-def store(exported: Sequence[Path], paths: Sequence[Path]) -> None:
-    """Write exported graphs to ``paths``: no traces of the exporter, weights in float16 where they are such numbers.
+def store_graphs(exported: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Write exported graphs without traces of the exporter, and their weights as float16 where that loses nothing.
 
-    A float32 weight whose every value is a float16 number, as in a checkpoint that was saved in float16, is stored so
-    behind a Cast. Values and results stay exactly what they were; engines fold the casts when they load the graph.
+    A float32 weight whose every value is a float16 number, as in a checkpoint that was saved in float16, is stored in
+    float16 behind a Cast. Values and results stay exactly the same; engines fold the casts when they load the graph.
 
-    Several graphs have their weights once, in a file beside them; so has one that came with such a file. Weights pass
-    one by one: all of them may be more than memory holds.
+    Several graphs share one file of weights beside them, named after the first; a graph that was exported with such a
+    file keeps one. The weights are read one by one, because all of them may be more than memory holds.
+
+    Args:
+        exported: ONNX files as the exporter wrote them
+        paths: ONNX files to write, in the same order
     """
     offsets: dict[bytes, int] = {}
     for source, path in zip(exported, paths, strict=True):
@@ -38,13 +43,13 @@ def store(exported: Sequence[Path], paths: Sequence[Path]) -> None:
         casts = []
         for tensor in proto.graph.initializer:
             content, name = _content(tensor, source.parent), tensor.name
-            if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims, dtype=int) >= SMALLEST:
+            if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims, dtype=int) >= SMALLEST_STORED:
                 half = _halved(content)
                 if half is not None:
                     content, tensor.name, tensor.data_type = half, f"{name}_half", TensorProto.FLOAT16
                     casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
             if content:  # else its values are in a field of their own
-                _put(tensor, content, beside if len(content) >= SMALLEST else None, offsets)
+                _put(tensor, content, beside if len(content) >= SMALLEST_STORED else None, offsets)
         nodes = [*casts, *proto.graph.node]
         proto.graph.ClearField("node")
         proto.graph.node.extend(nodes)
@@ -52,7 +57,7 @@ def store(exported: Sequence[Path], paths: Sequence[Path]) -> None:
 
 
 def _content(tensor: TensorProto, directory: Path) -> bytes:
-    """The bytes of a tensor, which may lie in a file beside the graph."""
+    """The bytes of a tensor that lies in the graph or in a file beside it."""
     if not uses_external_data(tensor):
         return tensor.raw_data
     place = ExternalDataInfo(tensor)
@@ -62,7 +67,7 @@ def _content(tensor: TensorProto, directory: Path) -> bytes:
 
 
 def _halved(content: bytes) -> bytes | None:
-    """Numbers of float32 as float16, or None if that would change one."""
+    """The bytes of float32 numbers as float16; None if that changes a number."""
     values = np.frombuffer(content, np.float32)
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
@@ -70,7 +75,14 @@ def _halved(content: bytes) -> bytes | None:
 
 
 def _put(tensor: TensorProto, content: bytes, beside: Path | None, offsets: dict[bytes, int]) -> None:
-    """Keep the bytes of a tensor in the graph, or at the end of a file; ``offsets`` says, by sha256, what is there."""
+    """Keep the bytes of a tensor in the graph, or in a file.
+
+    Args:
+        tensor: tensor of the graph
+        content: bytes of its values
+        beside: file of weights; None to keep the bytes in the graph
+        offsets: places in that file by the sha256 of the bytes there; a new one is added
+    """
     tensor.ClearField("external_data")
     tensor.ClearField("data_location")
     tensor.raw_data = content

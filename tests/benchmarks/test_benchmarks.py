@@ -1,4 +1,4 @@
-"""The benchmarks run, at the test size, and what they compare comes out the same."""
+"""The benchmarks run at the test size, and what they compare comes out the same."""
 
 from __future__ import annotations
 
@@ -12,42 +12,45 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import constants, cpu, gpu, length, paper_size, precisions
+from benchmarks import checkpoints, constants, cpu, gpu, length, paper_size, precisions
 from emo_rt.bundle import GRAPH_NAMES
 from export.graphs.modules import ExportGraph
 from training.model.model import EmoModel
 
 
-@pytest.mark.parametrize(("ways", "count"), [(constants.rows, 6), (constants.rows_without_guidance, 2)])
-def test_every_way_to_make_a_step_gives_the_same(
-    ways: Callable[[EmoModel], list[constants.Row]], count: int, checkpoint: Path
+@pytest.mark.parametrize(("step_variants", "count"), [(constants.guided_variants, 6), (constants.unguided_variants, 2)])
+def test_every_variant_of_a_step_gives_the_same(
+    step_variants: Callable[[EmoModel], list[constants.StepVariant]], count: int, checkpoint: Path
 ) -> None:
     results = []
-    for row in ways(EmoModel.load(checkpoint)):
+    for variant in step_variants(EmoModel.load(checkpoint)):
 
-        def call(arrays: Mapping[str, np.ndarray], graph: ExportGraph = row.graph) -> np.ndarray:
+        def call(arrays: Mapping[str, np.ndarray], graph: ExportGraph = variant.graph) -> np.ndarray:
             outputs = graph.run({name: torch.tensor(array) for name, array in arrays.items()})
             return outputs[graph.outputs[0]].numpy()
 
-        results.append(row.step(call))
+        results.append(variant.step(call))
     assert len(results) == count
     for result in results:
         np.testing.assert_allclose(result, results[-1], atol=1e-5)
 
 
-def test_precisions_take_turns(
+def test_precisions_alternate(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is not there yet is built."""
-    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
+    """Bundles that are missing are built."""
+    monkeypatch.setattr(checkpoints, "WORK", tmp_path / "work")
     monkeypatch.setattr(precisions, "results_file", lambda name: tmp_path / f"{name}.json")
-    command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--turns", "1"]
+    command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--rounds", "1"]
     assert precisions.main(command) == 0
     rows = json.loads((tmp_path / "precisions-emo-test.json").read_text())["rows"]
     assert [row["row"] for row in rows] == command[:2]
     assert all(row["milliseconds"] > 0 and row["psnr"] >= 60 for row in rows)
+    capsys.readouterr()
     assert precisions.main(["onnxruntime:fp64", "--model", str(checkpoint)]) == 2
-    assert "fp64" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "fp64" in error
+    assert error.count("\n") == 1
 
 
 def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +67,7 @@ def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatc
 def test_the_command_for_gpus_on_a_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row that cannot run says why and stops no other; what is there already is not measured again."""
+    """A row that cannot run says why and stops no other; a row that is there is not timed again."""
     out = tmp_path / "gpu.json"
     rows = ["pytorch-fp32", "onnxruntime-fp16", "tensorrt-fp16"]
     command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
@@ -85,10 +88,10 @@ def test_the_command_for_gpus_on_a_processor(
 def test_what_is_done_at_the_papers_size_at_the_test_size(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All but NVIDIA's builder, which takes every graph in the tests of the export."""
+    """All but NVIDIA's builder, which the tests of the export run on every graph."""
     monkeypatch.setattr(paper_size, "WORK", tmp_path / "work")
-    monkeypatch.setattr(paper_size, "PRECISIONS", ("fp16",))
-    monkeypatch.setattr(paper_size, "checkpoint", lambda _: checkpoint)
+    monkeypatch.setattr(paper_size, "PAPER_PRECISIONS", ("fp16",))
+    monkeypatch.setattr(paper_size, "named_checkpoint", lambda _: checkpoint)
     monkeypatch.setattr(paper_size, "in_a_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(paper_size, "load_tensorrt", lambda _: SimpleNamespace(__version__="11"))
     monkeypatch.setattr(paper_size, "build_engine", lambda path, *_: path.read_bytes())
@@ -100,7 +103,7 @@ def test_what_is_done_at_the_papers_size_at_the_test_size(
     assert all(row["max_error"] < 1e-5 for row in result["step"]["graphs"].values())
     assert set(result["fp16"]["graphs"]) == set(GRAPH_NAMES)
     assert list((tmp_path / "work").iterdir()) == []
-    for name in ("export", "engine", "compare_step"):
+    for name in ("time_export", "time_engine_build", "compare_step"):
         monkeypatch.setattr(paper_size, name, lambda *_: 1 / 0)
     assert paper_size.main(command) == 0
     assert json.loads(out.read_text()) == result
@@ -110,12 +113,12 @@ def test_processors_row_by_row(
     checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Compiling is left out: it takes minutes, and what is compiled is compared by the row before."""
-    monkeypatch.setattr(precisions, "CHECKOUT", tmp_path)
-    shutil.copytree(fp32, tmp_path / "out" / "benchmarks" / f"{checkpoint.name}-fp32-onnxruntime")
+    monkeypatch.setattr(checkpoints, "WORK", tmp_path / "work")
+    shutil.copytree(fp32, tmp_path / "work" / f"{checkpoint.name}-fp32-onnxruntime")
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
-    monkeypatch.setattr(cpu, "ENGINES", {"ONNX Runtime": "onnxruntime:fp32", "TensorRT": "tensorrt:fp32"})
+    monkeypatch.setattr(cpu, "ENGINE_ROWS", {"ONNX Runtime": "onnxruntime:fp32", "TensorRT": "tensorrt:fp32"})
     out = tmp_path / "cpu.json"
-    command = ["--model", str(checkpoint), "--turns", "1", "--frames", "2", "--resolutions", "--out", str(out)]
+    command = ["--model", str(checkpoint), "--rounds", "1", "--frames", "2", "--resolutions", "--out", str(out)]
     assert cpu.main(command) == 0
     printed = capsys.readouterr()
     assert "without TensorRT: backend tensorrt" in printed.err
@@ -128,14 +131,36 @@ def test_processors_row_by_row(
         "torch.compile, bfloat16",
         "ONNX Runtime",
         "ONNX Runtime, overlapped",
-        "ONNX Runtime, overlapped, 1 step in 2 whole",
-        "ONNX Runtime, overlapped, 1 step in 4 whole",
+        "ONNX Runtime, overlapped, 1 full step in 2",
+        "ONNX Runtime, overlapped, 1 full step in 4",
     ]
     assert all(row["clip_seconds"] > 0 for row in rows.values())
     assert rows["PyTorch, constants once"]["psnr"] > 60
     assert 20 < rows["torch.compile, bfloat16"]["psnr"] < 70
     assert rows["ONNX Runtime"]["psnr"] == rows["ONNX Runtime, overlapped"]["psnr"] > 60
-    assert 10 < rows["ONNX Runtime, overlapped, 1 step in 4 whole"]["psnr"] < 60
+    assert 10 < rows["ONNX Runtime, overlapped, 1 full step in 4"]["psnr"] < 60
     assert result["peak"]["peak_gflops_float32"] > 1
     assert {(size["backend"], size["clip_frames"]) for size in result["sizes"]} >= {("onnxruntime", 2)}
     assert out.with_suffix(".png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("main", "options", "words"),
+    [
+        (constants.main, ["--model", "nowhere"], "nowhere is no checkpoint"),
+        (cpu.main, ["--model", "nowhere"], "nowhere is no checkpoint"),
+        (precisions.main, ["--model", "nowhere"], "nowhere is no checkpoint"),
+        (length.main, ["--bundle", "nowhere"], "bundle nowhere: no such directory"),
+        (gpu.main, ["--models", "emo-huge", "--device", "cpu"], "emo-huge"),
+        (paper_size.main, ["--model", "emo-huge", "--out", "nowhere.json"], "emo-huge"),
+    ],
+    ids=["constants", "cpu", "precisions", "length", "gpu", "paper_size"],
+)
+def test_bad_input_is_one_clear_line(
+    main: Callable[[list[str]], int], options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("benchmark: error: ")
+    assert words in error
+    assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The model of the test size."""
+"""The model that the tests of the export share."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from training.model.model import EmoModel
 
 @pytest.fixture
 def model(checkpoint: Path) -> EmoModel:
-    """As it is read back."""
+    """The model of the test size, read from its checkpoint."""
     return EmoModel.load(checkpoint)

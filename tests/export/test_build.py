@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -19,11 +20,13 @@ from emo_rt.bundle import GRAPH_NAMES, Bundle
 from emo_rt.errors import BundleError
 from export import build as command
 from export import bundle as bundle_module
-from export.bundle import build, recover
+from export.bundle import build_bundle, recover_bundle
+from export.graphs import exporter
 from export.graphs.onnx_file import OPSET
-from export.graphs.storage import store
+from export.graphs.options import BuildOptions
+from export.graphs.storage import store_graphs
 from export.manifest import noise_schedule, runtime_config
-from export.sources import Options, outdated, read_record, read_sources
+from export.sources import outdated_graphs, read_record, read_sources
 from training.model.model import EmoModel
 
 
@@ -32,7 +35,7 @@ def read_validation(directory: Path) -> dict:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "tiny_int8"])
-def test_a_bundle_meets_the_bars_of_its_precision(precision: str, request: pytest.FixtureRequest) -> None:
+def test_a_bundle_meets_the_thresholds_of_its_precision(precision: str, request: pytest.FixtureRequest) -> None:
     validation = read_validation(request.getfixturevalue(precision))
     assert set(validation["graphs"]) == set(GRAPH_NAMES)
     assert validation["precision"] == precision.removeprefix("tiny_")
@@ -85,7 +88,7 @@ def test_storing_changes_no_result(graphs: int, tmp_path: Path) -> None:
         two_products(path, exact, inexact)
     inputs = {"x": rng.standard_normal((1, 32)).astype(np.float32)}
     expected = onnxruntime.InferenceSession(exported[0]).run(None, inputs)[0]
-    store(exported, stored)
+    store_graphs(exported, stored)
     for path in stored:
         types = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
         assert types == {"exact_half": onnx.TensorProto.FLOAT16, "inexact": onnx.TensorProto.FLOAT}
@@ -137,7 +140,7 @@ def test_every_weight_is_held_by_a_graph(checkpoint: Path, fp32: Path) -> None:
     """Else nobody would notice that it changed. One is for the audio encoder's own pretraining alone."""
     held = [set(graph["weights"]) for graph in read_record(fp32)["graphs"].values()]
     assert all(held)
-    sources = read_sources(checkpoint, Options())
+    sources = read_sources(checkpoint, BuildOptions())
     assert sources.weights.keys() - set().union(*held) == {"audio_encoder.wav2vec2.masked_spec_embed"}
 
 
@@ -168,9 +171,16 @@ def test_another_default_renews_the_manifest_alone(desk: Desk) -> None:
     assert Bundle.load(desk.bundle).config.steps == 3
 
 
-@pytest.mark.parametrize("where", ["export_part", "write_record", "_write_manifest", "validate", "write_validation"])
+@pytest.mark.parametrize(
+    ("module", "where"),
+    [
+        (exporter, "export_part"),
+        *((bundle_module, name) for name in ("write_record", "_write_manifest", "validate", "write_validation")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_kill_leaves_the_bundle_before_and_the_next_build_completes(
-    desk: Desk, where: str, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, module: ModuleType, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass
@@ -181,24 +191,24 @@ def test_a_kill_leaves_the_bundle_before_and_the_next_build_completes(
     before = desk.files()
     desk.change_decoder()
     with monkeypatch.context() as patch:
-        patch.setattr(bundle_module, where, kill)
+        patch.setattr(module, where, kill)
         with pytest.raises(Killed):
             desk.run()
     assert desk.files() == before
     assert desk.run() == 0
-    assert outdated(desk.bundle, read_sources(desk.checkpoint, Options())) == {}
+    assert outdated_graphs(desk.bundle, read_sources(desk.checkpoint, BuildOptions())) == {}
     assert sorted(path.name for path in desk.bundle.parent.iterdir()) == ["bundle", "checkpoint"]
 
 
 def test_what_was_exported_before_a_kill_is_not_exported_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     exported: list[str] = []
-    export_part = bundle_module.export_part
+    export_part = exporter.export_part
 
     def counted(part: dict, directory: Path) -> set[str]:
         exported.extend(part)
         return export_part(part, directory)
 
-    monkeypatch.setattr(bundle_module, "export_part", counted)
+    monkeypatch.setattr(exporter, "export_part", counted)
     desk.change_decoder()
     with monkeypatch.context() as patch:
         patch.setattr(bundle_module, "validate", lambda *_, **__: 1 / 0)
@@ -213,10 +223,10 @@ def test_what_was_exported_before_a_kill_is_not_exported_again(desk: Desk, monke
 def test_a_kill_between_two_renames_is_undone(tmp_path: Path) -> None:
     (tmp_path / "bundle.old").mkdir()
     (tmp_path / "bundle.old" / "manifest.json").write_text("old")
-    recover(tmp_path / "bundle")
+    recover_bundle(tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     (tmp_path / "bundle.old").mkdir()
-    recover(tmp_path / "bundle")
+    recover_bundle(tmp_path / "bundle")
     assert (tmp_path / "bundle" / "manifest.json").read_text() == "old"
 
 
@@ -225,11 +235,11 @@ def test_a_bundle_that_fails_says_so_and_is_refused(
 ) -> None:
     """A decoder that was exported of other weights than the checkpoint's."""
 
-    def altered(model: EmoModel, options: Options) -> EmoModel:
+    def altered(model: EmoModel, dtype: str) -> EmoModel:
         model.vae.autoencoder.decoder.conv_out.bias.data += 0.25
         return model
 
-    monkeypatch.setattr(bundle_module, "convert", altered)
+    monkeypatch.setattr(exporter, "convert", altered)
     desk.change_decoder()
     assert desk.run() == 1
     assert "FAILED video" in capsys.readouterr().out
@@ -244,6 +254,8 @@ def test_a_bundle_that_fails_says_so_and_is_refused(
         (["--precision", "fp8"], "build it for tensorrt"),
         (["--resolution", "33"], "resolution 33 does not divide"),
         (["--frames", "31"], "more than temporal_positions"),
+        (["--frames", "0"], "clip frames is 0; choose 1 or more"),
+        (["--calibration-clips", "0"], "calibration clips is 0; choose 1 or more"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(
@@ -276,8 +288,8 @@ def test_a_full_disk_is_named_before_the_work(
 
 
 def test_clips_of_another_length_and_size(checkpoint: Path, tmp_path: Path) -> None:
-    options = Options(clip_frames=6, resolution=64)
+    options = BuildOptions(clip_frames=6, resolution=64)
     directory = tmp_path / "bundle"
-    build(checkpoint, directory, options, read_sources(checkpoint, options))
+    build_bundle(checkpoint, directory, options, read_sources(checkpoint, options))
     config = Bundle.load(directory).config
     assert (config.clip_frames, config.resolution) == (6, 64)

@@ -61,7 +61,7 @@ def test_large_maps_stay_within_float16(model: EmoModel) -> None:
         assert error < 0.03, name
 
 
-def test_small_maps_are_left_alone() -> None:
+def test_small_maps_stay_as_they_are() -> None:
     model = EmoModel(EmoConfig.from_name("emo-test")).eval()
     before = copy.deepcopy(model.reference_net)
     half = to_float16(model)

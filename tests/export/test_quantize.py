@@ -1,4 +1,4 @@
-"""What is quantized, what is left alone, and that the graph computes what PyTorch does."""
+"""Which layers are quantized, and that the graph computes what PyTorch does."""
 
 from __future__ import annotations
 
@@ -11,29 +11,21 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export.graphs.quantize import (
-    LARGEST_QUANTIZED,
-    QuantizedLayer,
-    Ranges,
-    calibrate,
-    calibration_clips,
-    layers_to_quantize,
-    quantize,
-)
-from export.sources import Options
+from export.graphs.calibrate import calibrate, calibration_clips
+from export.graphs.quantize import LARGEST_QUANTIZED, LayerRanges, QuantizedLayer, layers_to_quantize, quantize
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
 
 @pytest.fixture(scope="module")
-def ranges(checkpoint: Path) -> dict[str, Ranges]:
+def ranges(checkpoint: Path) -> dict[str, LayerRanges]:
     model = EmoModel.load(checkpoint)
     clips = calibration_clips(2, model.config.resolution, model.config.clip_frames, 25)
     return calibrate(model, "int8", clips, steps=2)
 
 
 @pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
-def test_what_is_left_alone(name: str) -> None:
+def test_the_layers_that_stay_as_they_are(name: str) -> None:
     """The first and the last three convolutions, shortcuts, time embeddings, and what is projected once per clip."""
     with torch.device("meta"):
         backbone = EmoModel(EmoConfig.from_name(name)).backbone
@@ -54,7 +46,7 @@ def test_what_is_left_alone(name: str) -> None:
     assert kinds.keys() <= known | once
 
 
-def test_every_other_layer_has_ranges(model: EmoModel, ranges: dict[str, Ranges]) -> None:
+def test_every_other_layer_has_ranges(model: EmoModel, ranges: dict[str, LayerRanges]) -> None:
     layers = layers_to_quantize(model.backbone)
     assert ranges.keys() == layers.keys()
     for name, found in ranges.items():
@@ -64,7 +56,7 @@ def test_every_other_layer_has_ranges(model: EmoModel, ranges: dict[str, Ranges]
         assert (found.output is not None) == isinstance(layers[name], nn.Conv2d)
 
 
-def test_ranges_are_those_of_real_denoising(model: EmoModel, ranges: dict[str, Ranges]) -> None:
+def test_ranges_are_those_of_real_denoising(model: EmoModel, ranges: dict[str, LayerRanges]) -> None:
     """More steps see more: a range never shrinks, and other people have others."""
     clips = calibration_clips(3, model.config.resolution, model.config.clip_frames, 25)
     more = calibrate(model, "int8", clips, steps=2)
@@ -80,7 +72,9 @@ def test_a_quantized_layer_is_off_by_its_rounding(precision: str, kind: str) -> 
     inputs = torch.randn(4, 5, 8) if kind == "linear" else torch.randn(4, 8, 6, 6)
     weight = layer.weight.detach()
     per_channel = weight.flatten(1).abs().amax(1)
-    found = Ranges(float(inputs.abs().max()), per_channel if precision == "int8" else per_channel.max()[None], None)
+    found = LayerRanges(
+        float(inputs.abs().max()), per_channel if precision == "int8" else per_channel.max()[None], None
+    )
     quantized = QuantizedLayer(layer, precision, found)
     expected, actual = layer(inputs), quantized(inputs)
     error = (actual - expected).abs().max() / (expected.max() - expected.min())
@@ -91,13 +85,15 @@ def test_a_quantized_layer_is_off_by_its_rounding(precision: str, kind: str) -> 
 def test_int8_rounds_by_hand(precision: str) -> None:
     layer = nn.Linear(2, 1, bias=False)
     layer.weight.data = torch.tensor([[1.0, -0.5]])
-    quantized = QuantizedLayer(layer, precision, Ranges(127.0, torch.tensor([1.0]), None))
+    quantized = QuantizedLayer(layer, precision, LayerRanges(127.0, torch.tensor([1.0]), None))
     assert quantized.weight.tolist() == [[127], [-64]]
     out = quantized(torch.tensor([[1.4, 2.6], [500.0, 0.0]]))
     torch.testing.assert_close(out, torch.tensor([[1 - 3 * 64 / 127], [127.0]]))
 
 
-def test_8_bits_in_pytorch_are_near_the_model(model: EmoModel, ranges: dict[str, Ranges], checkpoint: Path) -> None:
+def test_8_bits_in_pytorch_are_near_the_model(
+    model: EmoModel, ranges: dict[str, LayerRanges], checkpoint: Path
+) -> None:
     latents = torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     timestep = torch.tensor([500.0])
     with torch.no_grad():
@@ -137,17 +133,6 @@ def test_the_graph_has_pairs_around_every_layer(graph: str, tiny_int8: Path) -> 
     assert {(str(zero.dtype), int(zero)) for zero in zeros} == {("uint8", 128)}
     scales = {node.input[1] for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
     assert all((numpy_helper.to_array(t) > 0).all() for t in proto.graph.initializer if t.name in scales)
-
-
-def test_only_engines_for_gpus_halve_what_is_not_of_8_bits() -> None:
-    assert Options("int8").dtype == Options("int8", "openvino").dtype == "float32"
-    assert Options("int8", "tensorrt").dtype == Options("fp8", "tensorrt").dtype == "float16"
-
-
-def test_only_processors_take_unsigned_activations() -> None:
-    assert Options("int8").eight_bits == Options("int8", "openvino").eight_bits == "uint8"
-    assert Options("int8", "tensorrt").eight_bits == "int8"
-    assert Options("fp8", "tensorrt").eight_bits == "fp8"
 
 
 def test_largest_numbers() -> None:

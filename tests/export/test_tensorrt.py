@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -14,14 +15,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from emo_rt.bundle import GRAPH_NAMES, GraphSpec
+from emo_rt.engines import tensorrt_build
 from emo_rt.engines.tensorrt_build import build_engine, cached_engine
 from emo_rt.errors import BundleError
-from export.bundle import convert, load
-from export.graphs import modules as graphs
-from export.graphs.onnx_file import OPSET, describe, export_part
-from export.graphs.quantize import calibrate, calibration_clips, quantize
+from export.graphs.calibrate import calibrate, calibration_clips
+from export.graphs.exporter import convert
+from export.graphs.modules import export_graphs
+from export.graphs.onnx_file import OPSET, export_part, graph_spec
+from export.graphs.options import GRAPH_PARTS, STEP_GRAPHS, BuildOptions
+from export.graphs.quantize import quantize
 from export.nvidia import load_tensorrt
-from export.sources import PARTS, STEPS, Options
+from training.model.model import EmoModel
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheels are there for Linux on x86-64 alone"
@@ -44,25 +48,23 @@ def exported(checkpoint: Path, fp32: Path, fp16: Path, tmp_path_factory: pytest.
         if (model, precision) not in made:
             checkpoint_of = {"emo-test": checkpoint, "emo-tiny": BUNDLED}[model]
             made[model, precision] = tmp_path_factory.mktemp(f"{model}-{precision}")
-            _export(checkpoint_of, made[model, precision], Options(precision, "tensorrt", calibration_clips=1))
+            _export(checkpoint_of, made[model, precision], BuildOptions(precision, "tensorrt"))
         return made[model, precision]
 
     return give
 
 
-def _export(checkpoint: Path, directory: Path, options: Options) -> None:
-    """The graphs that are not the same in another precision."""
-    loaded = load(checkpoint, options)
-    if options.precision in ("int8", "fp8"):
-        clips = calibration_clips(1, loaded.config.resolution, loaded.config.clip_frames, 25)
-        ranges = calibrate(load(checkpoint, options), options.precision, clips, steps=2)
-        loaded = quantize(convert(loaded, options), options.precision, ranges)
-    else:
-        loaded = convert(loaded, options)
-    modules = graphs.export_graphs(loaded)
-    for part in PARTS:
-        if part == STEPS or options.precision not in ("int8", "fp8"):
-            export_part({name: modules[name] for name in part}, directory)
+def _export(checkpoint: Path, directory: Path, options: BuildOptions) -> None:
+    """The graphs that are not the same in another precision, calibrated on one short clip."""
+    model = EmoModel.load(checkpoint)
+    ranges = {}
+    if options.is_quantized:
+        clips = calibration_clips(1, model.config.resolution, model.config.clip_frames, 25)
+        ranges = calibrate(EmoModel.load(checkpoint), options.precision, clips, steps=2)
+    made = export_graphs(quantize(convert(model, options.dtype), options.storage, ranges))
+    for part in GRAPH_PARTS:
+        if part == STEP_GRAPHS or not options.is_quantized:
+            export_part({name: made[name] for name in part}, directory)
 
 
 #: Every precision; each export takes most of a minute.
@@ -70,7 +72,7 @@ CASES = [
     (model, precision, name)
     for model, precisions in (("emo-test", ("fp32", "fp16", "bf16", "fp8")), ("emo-tiny", ("fp32", "int8")))
     for precision in precisions
-    for name in (STEPS if precision in ("int8", "fp8") else GRAPH_NAMES)
+    for name in (STEP_GRAPHS if precision in ("int8", "fp8") else GRAPH_NAMES)
 ]
 
 
@@ -93,7 +95,7 @@ def test_an_engine_is_built_once(
     source = exported("emo-test", "fp32") / "time_embedding.onnx"
     path = tmp_path / source.name
     path.write_bytes(source.read_bytes())
-    graph = describe(path)
+    graph = graph_spec(path)
 
     def build(graph: GraphSpec = graph, precision: str = "fp32", device: str = "sm_90") -> str:
         engine = cached_engine(path, graph, tensorrt, precision, device)
@@ -113,6 +115,16 @@ def test_an_engine_is_built_once(
     assert "it cannot be read" in build()
     known = json.loads((tmp_path / "engines" / "time_embedding-sm_90.json").read_text())
     assert known["builder"].endswith(tensorrt.__version__)
+
+
+def test_a_killed_build_leaves_no_engine(tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one.onnx"
+    graph = GraphSpec(path.name, {path.name: "00"}, (), ())
+    monkeypatch.setattr(tensorrt_build, "build_engine", lambda *_: b"engine")
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cached_engine(path, graph, tensorrt, "fp32", "sm_90")
+    assert not list(tmp_path.rglob("*.engine"))
 
 
 def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_path: Path) -> None:
