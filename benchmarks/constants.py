@@ -50,7 +50,7 @@ class Prediction(nn.Module):
         return self._predict(latents, timestep, Conditions.from_named_tensors(conditions))
 
     def _predict(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Tensor:
-        return self.backbone(latents[None], timestep, conditions)[0]  # type: ignore[no-any-return]
+        return self.backbone(latents[None], timestep, conditions)[0]
 
 
 class PredictionFromFeatures(Prediction):
