@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from benchmarks.checkpoints import WORK, check_size, named_checkpoint
 from benchmarks.machine import machine_facts, results_file, write_results
+from emo_rt.bundle import STEP_GRAPHS
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.onnxruntime import OnnxRuntimeEngine
 from emo_rt.engines.tensorrt_build import build_engine
@@ -38,7 +39,7 @@ from export.graphs.calibrate import calibrate, calibration_clips
 from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import export_part, graph_spec
-from export.graphs.options import GRAPH_PARTS, STEP_GRAPHS, BuildOptions
+from export.graphs.options import GRAPH_PARTS, BuildOptions
 from export.graphs.quantize import quantize
 from export.nvidia import load_tensorrt
 from training.model.model import EmoModel

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
+from emo_rt.bundle import STEP_GRAPHS
 from export.graphs.calibrate import calibrated_ranges
 from export.graphs.float16 import to_float16
 from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import export_part
-from export.graphs.options import STEP_GRAPHS, BuildOptions
+from export.graphs.options import BuildOptions
 from export.graphs.quantize import LayerRanges, quantize
 from training.model.model import EmoModel
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-#: The graphs that run at every step, and that 8 bits are for.
-STEP_GRAPHS = ("backbone", "guided_backbone", "cached_backbone", "cached_guided_backbone")
+from emo_rt.bundle import STEP_GRAPHS
+
 #: The graphs of a bundle; those that hold the same weights are exported together. The graphs of a step come last,
 #: because quantizing changes the model.
 GRAPH_PARTS = (

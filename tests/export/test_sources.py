@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from emo_rt.bundle import GRAPH_NAMES, file_sha256
+from emo_rt.bundle import GRAPH_NAMES, STEP_GRAPHS, file_sha256
 from export import sources as sources_module
 from export.graphs import options as options_module
-from export.graphs.options import GRAPH_PARTS, STEP_GRAPHS, BuildOptions
+from export.graphs.options import GRAPH_PARTS, BuildOptions
 from export.sources import (
     CALIBRATION_CODE,
     GRAPH_CODE,

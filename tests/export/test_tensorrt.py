@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from emo_rt.bundle import GRAPH_NAMES, GraphSpec
+from emo_rt.bundle import GRAPH_NAMES, STEP_GRAPHS, GraphSpec
 from emo_rt.engines import tensorrt_build
 from emo_rt.engines.tensorrt_build import build_engine, cached_engine
 from emo_rt.errors import BundleError
@@ -22,7 +22,7 @@ from export.graphs.calibrate import calibrate, calibration_clips
 from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import OPSET, export_part, graph_spec
-from export.graphs.options import GRAPH_PARTS, STEP_GRAPHS, BuildOptions
+from export.graphs.options import GRAPH_PARTS, BuildOptions
 from export.graphs.quantize import quantize
 from export.nvidia import load_tensorrt
 from training.model.model import EmoModel

@@ -12,12 +12,11 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, Bundle
+from emo_rt.bundle import GRAPH_NAMES, MANIFEST_NAME, STEP_GRAPHS, Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.errors import BundleError
 from export.compare import compare_videos
 from export.graphs.onnx_file import graph_spec
-from export.graphs.options import STEP_GRAPHS
 from export.sample import Sample, bundled_sample
 from export.thresholds import BUNDLE_THRESHOLDS, LEAST_MOUTH_CORRELATION, unmet_thresholds
 from export.validate import main, validate, validation_report
