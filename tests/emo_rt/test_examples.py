@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from samples import read_video, tones, write_sound
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,16 @@ def test_batch(bundle: Path, voice: Path, tmp_path: Path) -> None:
     assert "missing.wav: audio missing.wav: no such file" in printed
     assert "voice.mp4: 26 frames" in printed
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["voice.mp4"]
+
+
+def test_filmstrip(bundle: Path, voice: Path, tmp_path: Path) -> None:
+    run("filmstrip.py", tmp_path, "--audio", voice, "--bundle", bundle)
+    with Image.open(tmp_path / "filmstrip.png") as picture:
+        strip = np.asarray(picture)
+    assert strip.shape == (64 + 32, 32 + 32 + 9 * 32, 3)
+    assert (strip[:64, 64:] != 255).any(axis=(0, 2)).mean() > 0.9  # the waveform
+    assert (strip[:, 32:64] == 255).all()  # between portrait and frames
+    assert (strip[64:, 64:] != 255).any(axis=2).mean() > 0.9
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
