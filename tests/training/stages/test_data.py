@@ -116,4 +116,4 @@ def test_reading_clips_loads_no_speech_synthesizer_and_no_reader_of_videos() -> 
     )
     root = Path(__file__).parents[3]
     result = subprocess.run([sys.executable, "-c", program], cwd=root, check=True, capture_output=True, text=True)
-    assert result.stdout.strip() == "set()"
+    assert result.stdout.strip() == "[]"
