@@ -1,4 +1,4 @@
-"""A training clip: frames, sound and labels of one speaker, in one file."""
+"""The record of a training clip: frames, sound and labels of one speaker, in one file."""
 
 from __future__ import annotations
 
@@ -10,43 +10,58 @@ from typing import Self
 
 import numpy as np
 
+from emo_rt.atomic import atomic_write
 from emo_rt.media.boxes import Box
 
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """One speaker for t frames at 25 Hz. Labels are float32 unless noted.
+    """One speaker for t frames at 25 Hz. Arrays are float32 unless noted.
 
-    Footage (``training.prepare``) knows only the frames and the boxes for certain. What else it does not know has
-    length 0 here and is absent from the file.
+    Every clip has frames, face boxes and mouth boxes. Footage (`training.prepare`) lacks some of the other fields: they
+    have length 0 here and are absent from the file.
+
+    Attributes:
+        frames: uint8 RGB frames (t, h, w, 3)
+        waveform: sound (t * 640,) at 16 kHz in [-1, 1]
+        mouth_opening: opening of the mouth (t,) from 0, closed, to 1, wide open
+        mouth_width: width of the mouth (t,) from 0, rounded, to 1, spread
+        rotation: yaw, pitch and roll of the head (t, 3) in degrees
+        head_speed: angle between the rotation of a frame and that of the frame before (t,) in degrees per frame
+        face_box: x, y, width and height of the face (t, 4) in pixels
+        mouth_box: x, y, width and height of the mouth (t, 4) in pixels
+        phoneme_class: int64 indices into `training.clips.phonemes.PHONEME_CLASSES` (2 * t,) at 50 Hz
+        blink: closing of the eyes (t,) from 0, open, to 1, shut
+        text: what is said
+        voice: espeak-ng's name of the voice, such as "en-us+f3"
+        language: espeak-ng's name of the language, such as "en-us"
+        style: "speech", "whisper" or "singing"
+        sound: "clean", or the effects of `training.speakers.speech.augmentation` joined by "+"
     """
 
-    frames: np.ndarray  # uint8 (t, h, w, 3), RGB
-    waveform: np.ndarray  # (t * 640,) at 16 kHz in [-1, 1]
-    mouth_opening: np.ndarray  # (t,) 0 closed .. 1 wide open
-    mouth_width: np.ndarray  # (t,) 0 rounded .. 1 spread
-    rotation: np.ndarray  # (t, 3) degrees: yaw, pitch, roll
-    head_speed: np.ndarray  # (t,) degrees per frame: the angle from the previous rotation to this one
-    face_box: np.ndarray  # (t, 4) x, y, width, height in pixels
-    mouth_box: np.ndarray  # (t, 4)
-    phoneme_class: np.ndarray  # int64 (2 * t,) at 50 Hz: indices into `training.clips.phonemes.PHONEME_CLASSES`
-    blink: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))  # (t,) 0 open .. 1 shut
+    frames: np.ndarray
+    waveform: np.ndarray
+    mouth_opening: np.ndarray
+    mouth_width: np.ndarray
+    rotation: np.ndarray
+    head_speed: np.ndarray
+    face_box: np.ndarray
+    mouth_box: np.ndarray
+    phoneme_class: np.ndarray
+    blink: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     text: str = ""
-    voice: str = ""  # espeak-ng's name, such as "en-us+f3"
+    voice: str = ""
     language: str = ""
-    style: str = ""  # "speech", "whisper" or "singing"
-    sound: str = ""  # "clean", or the effects of `training.speakers.speech.augmentation` joined by "+"
+    style: str = ""
+    sound: str = ""
 
     def save(self, path: Path | str) -> None:
         """Writes an uncompressed .npz, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("wb") as file:
+        with atomic_write(Path(path)) as file:
             np.savez(file, **{name: getattr(self, name) for name in CLIP_FIELDS if self.knows(name)})
-        temporary.replace(path)
 
     def knows(self, *names: str) -> bool:
-        """Whether the clip has all these fields."""
+        """Whether the clip has all of these fields."""
         return all(len(getattr(self, name)) for name in names)
 
     @classmethod
@@ -54,46 +69,41 @@ class TrainingClip:
         """Reads what `save` has written.
 
         Args:
-            path: a .npz.
-            needs: fields that the clip must have, besides the frames and the boxes.
+            path: file of the clip
+            needs: fields that the clip must have, besides the frames and the boxes
 
         Raises:
-            ValueError: naming the file, if a field is missing that it must have.
+            ValueError: if the clip lacks a field that it must have. It names the file and what to do.
         """
         with np.load(path) as archive:
-            missing = [name for name in (*_CERTAIN, *needs) if name not in archive]
+            missing = [name for name in (*_ALWAYS, *needs) if name not in archive]
             if missing:
-                raise ValueError(f"{path} has no {missing[0]}: {_CURES.get(missing[0], _NO_LABEL)}")
+                raise ValueError(f"{path} has no {missing[0]}: {_HINTS.get(missing[0], _LABEL_HINT)}")
             unknown = dict.fromkeys(CLIP_FIELDS, np.zeros(0, np.float32)) | dict.fromkeys(_STRINGS, "")
             known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in archive}
         return cls(**unknown | known)
 
 
-#: Of `Clip`, in order.
+#: Names of all fields of `TrainingClip`, in their order.
 CLIP_FIELDS = tuple(field.name for field in dataclasses.fields(TrainingClip))
-
 
 _STRINGS = tuple(field.name for field in dataclasses.fields(TrainingClip) if field.type == "str")
 
+_ALWAYS = ("frames", "face_box", "mouth_box")
 
-_CERTAIN = ("frames", "face_box", "mouth_box")
+_LABEL_HINT = "footage has no such labels; use clips of `python -m training.corpus`"
 
+_ROTATION_HINT = "prepare the footage with --landmarker or --reader, which see how the head turns"
 
-_NO_LABEL = "footage has no such labels; use clips of `python -m training.corpus`"
-
-
-_NO_ROTATION = "prepare the footage with --landmarker or --reader, which see how the head turns"
-
-
-_CURES = {
+_HINTS = {
     "waveform": "only the image stage trains on videos without sound",
-    "rotation": _NO_ROTATION,
-    "head_speed": _NO_ROTATION,
-    **dict.fromkeys(_CERTAIN, "it is no clip of `python -m training.corpus` or `python -m training.prepare`"),
+    "rotation": _ROTATION_HINT,
+    "head_speed": _ROTATION_HINT,
+    **dict.fromkeys(_ALWAYS, "it is no clip of `python -m training.corpus` or `python -m training.prepare`"),
 }
 
 
 def portrait_of(clip: TrainingClip) -> tuple[np.ndarray, Box]:
-    """The frame with the mouth most closed, uint8 (h, w, 3), and the face in it."""
+    """The frame with the mouth most closed, uint8 (h, w, 3), and the box of the face in it."""
     closed = int(clip.mouth_opening.argmin())
     return clip.frames[closed], Box(*map(float, clip.face_box[closed]))

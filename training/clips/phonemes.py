@@ -1,6 +1,6 @@
-"""Classes of speech sounds, and where espeak-ng's symbols of all languages belong: to the nearest mouth shape."""
+"""Classes of speech sounds, and the class of every phoneme symbol of espeak-ng: that of the nearest mouth shape."""
 
-# Silence, then 24 consonants and 17 vowels, in espeak's notation.
+#: Silence, then 24 consonants and 17 vowels, in the notation of espeak-ng.
 PHONEME_CLASSES: tuple[str, ...] = (
     "silence",
     "p", "b", "m", "f", "v", "w", "T", "D", "t", "d", "n", "s", "z", "l", "r", "S", "Z", "tS", "dZ", "k", "g", "N", "h",
@@ -8,10 +8,11 @@ PHONEME_CLASSES: tuple[str, ...] = (
     "i:", "I", "E", "a", "A:", "O:", "0", "V", "U", "u:", "3:", "@", "eI", "aI", "aU", "oU", "OI",
 )  # fmt: skip
 
+#: Index of the first vowel in `PHONEME_CLASSES`: all classes from there on are vowels.
 FIRST_VOWEL = PHONEME_CLASSES.index("i:")
 
-# espeak's other symbols for the same sounds: reduced vowels, vowels before r, taps, accents, and those of languages
-# besides English: front rounded and nasal vowels, palatals, affricates, diphthongs.
+# Other symbols of espeak-ng for similar sounds: reduced vowels, vowels before r, taps and accents. Languages other than
+# English add front rounded and nasal vowels, palatals, affricates and diphthongs.
 _ALIASES = {
     "i": "i:", "i@": "i:", "i@3": "i:", "I2": "I", "I#": "I", "I@": "I", "e": "E", "E2": "E", "e@": "E", "E@": "E",
     "EI": "eI", "e:": "eI", "E:": "E", "aa": "a", "a#": "@", "a2": "a", "a:": "A:", "A": "A:", "A@": "A:", "A#": "A:",
@@ -42,12 +43,12 @@ _CLASS_OF |= {alias: _CLASS_OF[name] for alias, name in _ALIASES.items()}
 
 
 def local_symbol(symbol: str, language: str) -> str:
-    """The symbol that all languages understand for one of `language`."""
+    """Symbol, with the same meaning in all languages, for a symbol of `language`."""
     return _LOCAL_ALIASES.get(language, {}).get(symbol, symbol)
 
 
 def known_class(symbol: str) -> int | None:
-    """The index into `PHONEME_CLASSES` of an espeak symbol or of its longest known beginning; None if it has none."""
+    """Index into `PHONEME_CLASSES` of a symbol, or of its longest known beginning; None if no beginning is known."""
     if not symbol or symbol.startswith(("_", "|")):
         return 0
     for length in range(len(symbol), 0, -1):  # "aI#2" -> "aI"
@@ -57,6 +58,6 @@ def known_class(symbol: str) -> int | None:
 
 
 def phoneme_class(symbol: str) -> int:
-    """As `known_class`, with the neutral vowel for unknown symbols."""
+    """Index into `PHONEME_CLASSES` as `known_class` gives it; that of the neutral vowel for unknown symbols."""
     known = known_class(symbol)
     return _CLASS_OF["@"] if known is None else known

@@ -8,10 +8,16 @@ from torch import Tensor
 
 
 def head_speed(rotation: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll (t, 3) in degrees -> (t,) degrees per frame; the first frame takes the second's value."""
+    """Head speed (t,) in degrees per frame: the angle between the rotations of a frame and of the frame before.
+
+    The first frame has the speed of the second.
+
+    Args:
+        rotation: yaw, pitch and roll (t, 3) in degrees
+    """
     matrices = rotation_matrix(torch.tensor(rotation, dtype=torch.float64))
     steps = matrices[1:] @ matrices[:-1].mT
-    # The angle from its sine: the cosine says nothing of small angles in finite precision.
+    # The sine is needed too: the cosine alone cannot resolve small angles in finite precision.
     sine = (steps - steps.mT).flatten(1).norm(dim=1) / 8**0.5
     cosine = (steps.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     angles = torch.rad2deg(torch.atan2(sine, cosine))
@@ -20,7 +26,11 @@ def head_speed(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_matrix(degrees: Tensor) -> Tensor:
-    """Yaw, pitch, roll (B, 3) -> (B, 3, 3) from the head's coordinates to the viewer's: roll after pitch after yaw."""
+    """Matrices (b, 3, 3) from the head's coordinates to the viewer's: yaw first, then pitch, then roll.
+
+    Args:
+        degrees: yaw, pitch and roll (b, 3) in degrees
+    """
     sines, cosines = torch.sin(torch.deg2rad(degrees)), torch.cos(torch.deg2rad(degrees))
     (sy, sp, sr), (cy, cp, cr) = sines.unbind(-1), cosines.unbind(-1)
     zero, one = torch.zeros_like(sy), torch.ones_like(sy)

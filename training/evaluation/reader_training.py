@@ -13,7 +13,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from training.clips.clip import TrainingClip
-from training.clips.folder import _LABELS, _paths
+from training.clips.folder import READER_LABELS, clip_paths
 from training.evaluation.reader import RESOLUTION, ROTATION_UNIT, STRIDE, FaceReader, Outputs, resized
 
 _MIRRORED = (-1.0, 1.0, -1.0)  # a mirror turns yaw and roll around
@@ -46,8 +46,8 @@ class _Pictures:
     def read(cls, directory: Path, frames_per_clip: int, rng: np.random.Generator) -> _Pictures:
         """Random frames of every clip, one of each equally long part; frames amid a blink are taken first."""
         parts = []
-        for path in tqdm(_paths(directory), desc="reading clips", unit="clip"):
-            clip = TrainingClip.load(path, needs=_LABELS)
+        for path in tqdm(clip_paths(directory), desc="reading clips", unit="clip"):
+            clip = TrainingClip.load(path, needs=READER_LABELS)
             edges = np.linspace(0, len(clip.frames), frames_per_clip + 1)
             kept = (edges[:-1] + rng.random(frames_per_clip) * np.diff(edges)).astype(int)
             blinking = np.flatnonzero(clip.blink)

@@ -1,8 +1,11 @@
-"""Learning curves of training runs, as small data and a plot.
+"""Draws the learning curves of training runs.
 
-``python -m training.stages.curves runs/vae runs/image runs/video --out training/learning_curves/emo-tiny``
-writes ``emo-tiny.json`` and ``emo-tiny.png``: one panel for each run, in the order given. The data can be drawn again:
-give ``emo-tiny.json`` instead of runs, and further runs behind it.
+Writes NAME.json, the curves as small data, and NAME.png, a plot with one panel for each run, in the order given.
+To draw the data again, perhaps with further runs, give the .json file instead of a run.
+
+examples:
+  python -m training.stages.curves runs/vae runs/image runs/video --out training/learning_curves/emo-tiny
+  python -m training.stages.curves training/learning_curves/emo-tiny.json runs/speed --out curves
 """
 
 from __future__ import annotations
@@ -17,13 +20,23 @@ from pathlib import Path
 
 import numpy as np
 
-POINTS = 100  # of a curve, at most
-COLUMNS = 5  # of panels, at most
+from emo_rt.atomic import atomic_write
+
+#: Largest number of points in a curve, and of panels in a row.
+POINTS, COLUMNS = 100, 5
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: the mean loss around each step, and the loss on held-out clips where it was measured."""
+    """Learning curve of one run.
+
+    Attributes:
+        run: name of the run
+        step: steps of the curve
+        loss: mean loss from the step before in the curve to each step
+        held_out_step: steps at which the loss on held-out clips was measured
+        held_out_loss: loss on held-out clips at these steps
+    """
 
     run: str
     step: list[int]
@@ -33,7 +46,11 @@ class Curve:
 
     @classmethod
     def read(cls, run: Path) -> Curve:
-        """Of a run's directory. Raises ``ValueError`` that names it if it has no readable log."""
+        """Reads the log of a run's directory.
+
+        Raises:
+            ValueError: if there is no readable log. It names the file.
+        """
         path = Path(run) / "log.jsonl"
         try:
             lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -54,7 +71,11 @@ class Curve:
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """What :func:`write_curves` has written. Raises ``ValueError`` that names the file."""
+    """Reads what `write_curves` has written.
+
+    Raises:
+        ValueError: if the file holds no curves. It names the file.
+    """
     try:
         return [Curve(**curve) for curve in json.loads(Path(path).read_text())]
     except (OSError, ValueError, TypeError) as error:
@@ -62,13 +83,14 @@ def read_curves(path: Path) -> list[Curve]:
 
 
 def write_curves(curves: Sequence[Curve], path: Path) -> None:
-    """One line for each run, so that a difference between two versions can be read."""
+    """Writes a JSON file with one line for each run, so that two versions are easy to compare."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(json.dumps(asdict(curve)) for curve in curves) + "\n]\n")
+    with atomic_write(path) as file:
+        file.write(("[\n" + ",\n".join(json.dumps(asdict(curve)) for curve in curves) + "\n]\n").encode())
 
 
 def plot_curves(curves: Sequence[Curve], path: Path) -> None:
-    """One panel for each curve, row by row."""
+    """Writes a PNG file with one panel for each curve, row by row."""
     from matplotlib.figure import Figure
 
     columns, rows = min(len(curves), COLUMNS), math.ceil(len(curves) / COLUMNS)
@@ -84,27 +106,33 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
     figure.axes[0].set_ylabel("loss")
     if any(curve.held_out_step for curve in curves):
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=100)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=100)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.stages.curves",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run, or a .json of curves")
-    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="writes NAME.json and NAME.png")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="where to write NAME.json and NAME.png")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command. Returns its exit code."""
+    args = _parser().parse_args(arguments)
     try:
         curves = [
             curve for run in args.runs for curve in (read_curves(run) if run.suffix == ".json" else [Curve.read(run)])
         ]
-    except ValueError as error:
+        write_curves(curves, args.out.with_suffix(".json"))
+        plot_curves(curves, args.out.with_suffix(".png"))
+    except (OSError, ValueError) as error:
         print(f"curves: error: {error}", file=sys.stderr)
         return 2
-    write_curves(curves, args.out.with_suffix(".json"))
-    plot_curves(curves, args.out.with_suffix(".png"))
     return 0
 
 

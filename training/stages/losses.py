@@ -1,4 +1,4 @@
-"""What each stage minimises (paper, section 3.3)."""
+"""The loss of each stage (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from training.stages.recipe import Recipe
 
 
 class StageLoss:
-    """The loss of one stage, for a model and the clips that it learns from or is tested on.
+    """The loss of one stage, for a model and the clips that it learns from or is measured on.
 
     Args:
-        model: whole; its device is the losses'.
-        stage: one of ``training.stages.recipe.STAGES``.
-        recipe: how the stage trains.
-        clips: with latents for EMO's own stages.
-        phoneme_head: reads phonemes from the last block of the audio encoder; only its stage needs it.
+        model: whole model, on the device where the loss is computed
+        stage: one of `training.stages.stage.STAGES`
+        recipe: settings of the stage
+        clips: clips to sample from, with latents for the image, video and speed stages
+        phoneme_head: layer that reads phonemes from the last block of the audio encoder, for the audio stage
     """
 
     def __init__(self, model: EmoModel, stage: str, recipe: Recipe, clips: ClipFolder, phoneme_head: nn.Module) -> None:
@@ -32,7 +32,7 @@ class StageLoss:
         self.scheduler = noise_scheduler(model.config)
 
     def __call__(self, rng: np.random.Generator) -> Tensor:
-        """The loss () of a batch, all of whose random choices follow from ``rng``."""
+        """Loss () of a random batch; all random choices, PyTorch's too, follow from `rng`."""
         torch.manual_seed(int(rng.integers(2**63)))
         if self.stage in ("vae", "decoder"):
             return self._vae_loss(rng)
@@ -90,7 +90,7 @@ class StageLoss:
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 
     def image_conditions(self, batch: TrainingBatch) -> Conditions:
-        """Of the image stage: the portrait and the face region, no motion frames and no voice."""
+        """Conditions of the image stage: the portrait and the face region, without motion frames and voice."""
         model, portrait = self.model, batch.reference_latents.to(self.device)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
         return Conditions.merged(
@@ -102,12 +102,12 @@ class StageLoss:
     def video_conditions(
         self, batch: TrainingBatch, heard: Tensor | None = None, motion_noise: Tensor | None = None
     ) -> Conditions:
-        """Of the video and speed stages.
+        """Conditions of the video and speed stages.
 
         Args:
-            batch: with a voice and motion frames.
-            heard: (b,) whose voice is heard; None means all.
-            motion_noise: (b,) deviation of the noise on the motion frames; None means no noise.
+            batch: batch with voices and motion frames
+            heard: whether each sample hears its voice (b,); None means that all do
+            motion_noise: standard deviation of the noise on the motion frames of each sample (b,); None means no noise
         """
         model = self.model
         assert batch.waveform is not None
@@ -131,7 +131,7 @@ class StageLoss:
 
     @torch.no_grad()
     def generate_motion(self, batch: TrainingBatch) -> None:
-        """Replace the motion frames of all but first clips by generated ones."""
+        """Replaces the motion frames by generated ones, except in first clips, which have none."""
         before, motion = batch.before, batch.motion_latents
         assert before is not None
         assert motion is not None
@@ -144,6 +144,14 @@ class StageLoss:
         batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
 
     def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
+        """Random timesteps (b,), a share of them from the noisiest 40 %."""
         steps = int(self.scheduler.config["num_train_timesteps"])
         lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
         return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
+
+
+@torch.no_grad()
+def mean_loss(loss: StageLoss, batches: int) -> float:
+    """Mean loss on so many batches, which are the same each time."""
+    generators = (np.random.Generator(np.random.Philox(key=[0, batch])) for batch in range(batches))
+    return float(np.mean([loss(rng).item() for rng in generators]))

@@ -1,37 +1,41 @@
-"""How a stage trains, as the ``[stages.NAME]`` tables of ``training/configs/*.toml`` say."""
+"""How a stage trains, as the `[stages.NAME]` tables of `training/configs/*.toml` say."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from training.model.config import read_config_file
-from training.stages.data import Weights
+from training.stages.regions import RegionWeights
 
-STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
+#: Steps over which the learning rate rises at the start.
+WARMUP_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One stage's settings. The paper gives batch sizes and the learning rate (section 4.1); all else is *ours*.
+    """Settings of one stage. The paper gives batch sizes and the learning rate (section 4.1); all else is *ours*.
 
     Attributes:
-        steps: optimizer steps.
-        batch_size: pictures, sound windows or clips per step and process.
-        learning_rate: after a linear warm-up of 100 steps, with cosine decay to a tenth.
-        accumulate: batches whose gradients make one step: as a batch so many times as large, in the memory of one.
-        face_weight, mouth_weight: weights of the squared error in the face box and at the mouth (elsewhere 1).
-        audio_dropout: how often a sample has no voice, so that guidance has something to be compared with.
-        first_clips: share of the samples without motion frames, whose reference is the frame before, as where a video
-            begins.
-        own_motion: how often the motion frames are not recorded ones but generated, by one step from pure noise:
-            what follows upon a generated clip must not add to its errors.
-        motion_noise: largest standard deviation of noise on the motion frames, against drift from clip to clip.
-        still: share of the windows that are chosen for a still head, where what moves is the mouth.
-        every_speed: share of the windows that are chosen for a head as fast as one of the speed buckets, each as often:
-            heads are mostly slow.
-        high_noise: share of the timesteps drawn from the noisiest 40 %, where the mouth is decided.
-        ema: decay of the averaged weights that are kept.
+        steps: number of optimizer steps
+        batch_size: number of pictures, sound windows or clips in a batch of one process
+        learning_rate: highest learning rate, see `learning_rate_at`
+        accumulate: number of batches whose gradients make one step: the step of one large batch, in the memory of a
+            small one
+        face_weight: weight of the squared error in the face box (elsewhere 1)
+        mouth_weight: weight of the squared error at the mouth (elsewhere 1)
+        audio_dropout: share of the samples that train without a voice, so that guidance can compare with none
+        first_clips: share of the samples without motion frames, whose reference is the frame before: the start of a
+            video
+        own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
+            recorded: a clip must not add to the errors of the one before
+        motion_noise: largest standard deviation of the noise on the motion frames, against drift from clip to clip
+        still: share of the windows that are chosen for a still head, where only the mouth moves
+        every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
+            as the others: most heads are slow
+        high_noise: share of the timesteps that are drawn from the noisiest 40 %, which decide the mouth
+        ema: decay of the average of the weights, which the checkpoint keeps
     """
 
     steps: int
@@ -62,18 +66,32 @@ class Recipe:
             raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
 
     @property
-    def weights(self) -> Weights:
-        """Of the error, by place."""
-        return Weights(self.face_weight, self.mouth_weight)
+    def weights(self) -> RegionWeights:
+        """Weights of the squared error by region."""
+        return RegionWeights(self.face_weight, self.mouth_weight)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0: a linear warm-up times a cosine decay to a tenth."""
+        warmup = min(1.0, (step + 1) / WARMUP_STEPS)
+        decay = 0.55 + 0.45 * math.cos(math.pi * step / self.steps)
+        return self.learning_rate * warmup * decay
 
     @classmethod
     def load(cls, config: str | Path, stage: str) -> Recipe:
-        """A stage's recipe from a config by name or file. Raises ``ValueError`` that names what is wrong in which."""
+        """Reads the recipe of a stage.
+
+        Args:
+            config: name of a config, or path of a `.toml` file
+            stage: name of the stage
+
+        Raises:
+            ValueError: if the config cannot be read, has no such stage, or a value makes no sense. It names the file.
+        """
         path, content = read_config_file(config)
         try:
             values = content["stages"][stage]
         except KeyError:
-            raise ValueError(f"{path} says nothing of this stage: it has no table [stages.{stage}]") from None
+            raise ValueError(f"{path} has no table [stages.{stage}], which says how this stage trains") from None
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"{path}: unknown key {', '.join(sorted(unknown))} in [stages.{stage}]")

@@ -1,4 +1,4 @@
-"""Pictures for the training log: what the model makes of a few clips that it is trained on."""
+"""Pictures for the training log: what a model makes of a few of the clips that it trains on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from training.stages.data import TrainingBatch
 
 @torch.no_grad()
 def diffusion_grid(model: EmoModel, batch: TrainingBatch, conditions: Conditions, temporal: bool) -> np.ndarray:
-    """One row for each sample: the reference, up to three true frames, and the same frames generated, without guidance.
+    """Draws one row for each sample: the reference, up to three true frames, and the same frames generated.
+
+    They are generated without guidance, from the same noise each time.
+
+    Args:
+        model: model that generates
+        batch: samples
+        conditions: conditions of the samples
+        temporal: whether the temporal modules run
 
     Returns:
         RGB uint8 (rows · resolution, columns · resolution, 3)
@@ -36,11 +44,11 @@ def diffusion_grid(model: EmoModel, batch: TrainingBatch, conditions: Conditions
 
 @torch.no_grad()
 def reconstruction_grid(model: EmoModel, images: Tensor) -> np.ndarray:
-    """Pictures (b, 3, h, w) in [-1, 1] above what the VAE makes of them: RGB uint8 (2h, b · w, 3)."""
+    """Draws pictures (b, 3, h, w) in [-1, 1] above what the VAE makes of them: RGB uint8 (2h, b · w, 3)."""
     return _tiled(torch.stack([images, model.vae.decode(model.vae.encode(images))]))
 
 
 def _tiled(pictures: Tensor) -> np.ndarray:
-    """(rows, columns, 3, h, w) in [-1, 1] to one RGB uint8 picture."""
+    """Puts pictures (rows, columns, 3, h, w) in [-1, 1] into one RGB uint8 picture."""
     rows = to_uint8(pictures).cpu().numpy()
     return np.concatenate([np.concatenate(list(row), 1) for row in rows])

@@ -2,223 +2,216 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers.models.resnet import ResnetBlock2D
-from safetensors import SafetensorError
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from training.clips.phonemes import PHONEME_CLASSES
-from training.model.attention import SpatialBlock
 from training.model.model import EmoModel
-from training.model.temporal import TemporalBlock
-from training.stages.data import ClipFolder, Weights
+from training.stages.checkpoint import resume, save_checkpoint
+from training.stages.data import ClipFolder
 from training.stages.log import TrainingLog
-from training.stages.losses import StageLoss
+from training.stages.losses import StageLoss, mean_loss
+from training.stages.performance import checkpoint_gradients, fast_cpu_bfloat16, use_channels_last
 from training.stages.recipe import Recipe
+from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
+from training.stages.stage import REQUIRED_FIELDS, trained_parameters
 
-#: Fields that a stage's clips must have; footage without them is left out.
-NEEDS = {"audio": ("waveform", "phoneme_class"), "video": ("waveform",), "speed": ("waveform", "head_speed")}
+#: Steps between two lines of the log.
+LOG_INTERVAL = 20
 
-
-#: Of the loss on held-out clips.
+#: Number of batches that the loss on held-out clips is the mean of.
 HELD_OUT_BATCHES = 16
 
-
-def trained_parameters(model: EmoModel, stage: str) -> list[str]:
-    """Names of the parameters that a stage trains (paper, section 3.3)."""
-
-    def trains(name: str) -> bool:
-        part = name.split(".", 1)[0]
-        temporal, speed = "motion_modules" in name, "_speed" in name
-        audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
-        if stage in ("vae", "audio"):
-            return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
-        if stage == "decoder":
-            return name.startswith(
-                ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")
-            )
-        if stage == "image":
-            return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
-        if stage == "video":
-            return part in ("backbone", "reference_net", "face_locator", "audio_projection") and not speed
-        return part == "speed_encoder" or (part == "backbone" and temporal)
-
-    return [name for name, _ in model.named_parameters() if trains(name)]
+#: Number of frames that the VAE's first weights and the scale of its latents are fitted to.
+FITTED_FRAMES = 256
 
 
-def checkpoint_activations(model: EmoModel) -> None:
-    """Let the blocks of both UNets keep only their inputs for the backward pass, which computes the rest again."""
-    for network in (model.backbone, model.reference_net):
-        for block in network.modules():
-            if isinstance(block, ResnetBlock2D | SpatialBlock | TemporalBlock):
-                block.forward = partial(  # type: ignore[method-assign]
-                    checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
-                )
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Where and on what a stage trains. What it learns follows from its recipe, the data and the seed alone.
 
+    Attributes:
+        data: directory of the clips to train on
+        out: directory of the checkpoint; a run resumes from what is there
+        held_out: directory of clips that do not train, whose loss is logged; None logs none
+        seed: seed of samples and noise
+        save_every: number of steps between two checkpoints
+        device: where to compute; on `cuda`, each process takes a GPU
+        mixed_precision: `bf16` computes in bfloat16 where that is safe; weights stay in float32
+        gradient_checkpointing: whether the backward pass computes activations again, which saves memory
+    """
 
-def normalise_in_float32(model: EmoModel) -> None:
-    """Let group norms compute in float32 whatever they are given: in bfloat16 a CPU takes three times as long."""
-    for layer in model.modules():
-        if isinstance(layer, nn.GroupNorm):
-            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    data: Path
+    out: Path
+    held_out: Path | None = None
+    seed: int = 0
+    save_every: int = 250
+    device: Literal["cpu", "cuda"] = "cpu"
+    mixed_precision: Literal["no", "bf16"] = "no"
+    gradient_checkpointing: bool = False
 
 
 class Trainer:
-    """One stage of training, from a checkpoint to a checkpoint; ``state.pt`` in ``out`` resumes it exactly.
+    """A run of one stage.
 
-    ``out`` also gets ``log.jsonl`` (step, loss, frames per second) and TensorBoard's files. The loss on the clips
-    in ``held_out``, which do not train, is logged whenever the run is saved. On ``cuda``, each process takes a GPU.
+    Args:
+        model: model to start from; it is trained in place
+        stage: one of `training.stages.stage.STAGES`
+        recipe: settings of the stage
+        options: where and on what it trains
+
+    Attributes:
+        step: number of finished steps
+        clips: clips to train on
+        loss: loss of the model in training
+        held_out_loss: loss of the averaged model on held-out clips; None without such clips
+        trained: parameters that train
+        phoneme_head: linear layer that reads phonemes from the last block of the audio encoder, for the audio stage
+
+    Raises:
+        FileNotFoundError: if a directory has no clips.
+        ValueError: if the clips do not fit the model or the stage.
     """
 
-    def __init__(
-        self,
-        model: EmoModel,
-        stage: str,
-        recipe: Recipe,
-        data: Path,
-        out: Path,
-        seed: int,
-        device: str = "cpu",
-        mixed_precision: str = "no",
-        held_out: Path | None = None,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        self.stage, self.recipe, self.out, self.seed = stage, recipe, out, seed
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, options: TrainingOptions) -> None:
+        self.stage, self.recipe, self.options = stage, recipe, options
+        self.accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.mixed_precision)
         self.device = self.accelerator.device
         self.model = model.to(self.device)
-        if gradient_checkpointing:
-            checkpoint_activations(model)
         self.attention: Callable[[], AbstractContextManager[None]] = nullcontext
-        if self.device.type == "cpu" and mixed_precision == "bf16":
-            # The backward pass of PyTorch's fused attention is nine times as slow in bfloat16 as in float32 there.
-            self.attention = partial(sdpa_kernel, SDPBackend.MATH)
-            normalise_in_float32(model)
-        encoded = stage not in ("vae", "decoder", "audio")
-        vae = model.vae.eval() if encoded else None
-        processes = (self.accelerator.process_index, self.accelerator.num_processes)
-        clips = (model.config, vae, NEEDS.get(stage, ()), processes, stage != "audio")
-        self.clips = ClipFolder(data, *clips)
+        if options.gradient_checkpointing:
+            checkpoint_gradients(model)
+        if self.device.type == "cpu" and options.mixed_precision == "bf16":
+            self.attention = fast_cpu_bfloat16(model)
+        self.clips = self._read_clips(options.data)
         if stage == "vae" and model.config.vae_shortcut:
-            images, _ = self.clips.frames(np.random.default_rng(seed), 256)
+            images, _ = self.clips.frames(np.random.default_rng(options.seed), FITTED_FRAMES)
             model.vae.fit_shortcut(images.to(self.device))
-        #: Reads phonemes from the last block of the audio encoder; only its stage needs it.
         self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
         names = set(trained_parameters(model, stage))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
-        model.eval()  # there is no dropout anywhere; conditions are dropped here
+        model.eval()  # there is no dropout anywhere; the losses drop conditions
         if stage != "speed":  # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            use_channels_last(model)
         self.trained = [parameter for name, parameter in model.named_parameters() if name in names]
         if stage == "audio":
             self.trained += self.phoneme_head.parameters()
-        self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
+        # The recipe gives whole learning rates, and the scheduler multiplies: the optimizer's own is 1.
+        self.optimizer = torch.optim.AdamW(self.trained, lr=1.0, weight_decay=0.01, fused=True)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
+        self.scheduler = self._learning_rates()
         self.loss = StageLoss(model, stage, recipe, self.clips, self.phoneme_head)
         self.held_out_loss = None
-        if held_out:
-            others = ClipFolder(held_out, *clips)
+        if options.held_out:
+            others = self._read_clips(options.held_out)
             self.held_out_loss = StageLoss(self.averaged, stage, recipe, others, self.phoneme_head)
 
-    def run(self, save_every: int) -> None:
-        """Train until the recipe's last step; save now and then, and at the end. The first process saves and logs.
+    def run(self) -> None:
+        """Trains until the recipe's last step. The first process logs, and saves now and then and at the end.
 
-        Raises ``OSError`` if the end cannot be saved; before the end, training goes on without.
+        `out` gets a checkpoint, `state.pt` from which the run resumes exactly, `log.jsonl` (step, loss, frames per
+        second) and TensorBoard's files. Training goes on where a checkpoint before the end cannot be saved.
+
+        Raises:
+            OSError: if the last checkpoint cannot be saved.
+            ValueError: if `state.pt` is of another run.
         """
         first = self.accelerator.is_main_process
-        self.out.mkdir(parents=True, exist_ok=True)
-        if (self.out / "state.pt").exists():
-            self._resume()
-        log = TrainingLog(self.out, self.step) if first else None
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        resume(self.options.out, self)
+        log = TrainingLog(self.options.out, self.step) if first else None
         losses: list[float] = []
         since = time.monotonic()
         with tqdm(
             total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", disable=not first
         ) as progress:
             while self.step < self.recipe.steps:
-                losses.append(self._train_step())
+                losses.append(self.train_step())
                 progress.update()
                 last = self.step == self.recipe.steps
-                if log and (self.step % 20 == 0 or last):
+                if log and (self.step % LOG_INTERVAL == 0 or last):
                     loss = sum(losses) / len(losses)
                     frames_per_second = self._frames(len(losses)) / (time.monotonic() - since)
                     log.write(self.step, loss, frames_per_second)
                     progress.set_postfix(loss=f"{loss:.4f}", frames_per_second=f"{frames_per_second:.0f}")
                     losses, since = [], time.monotonic()
-                if log and (self.step % save_every == 0 or last):
-                    self._try_to_save()
-                    log.pictures(self.step, self.sample_grid())
+                if log and (self.step % self.options.save_every == 0 or last):
+                    self._save()
+                    log.write_pictures(self.step, self.sample_grid())
                     if self.held_out_loss:
-                        log.write_held_out(self.step, self.mean_held_out_loss(self.held_out_loss))
+                        log.write_held_out(self.step, mean_loss(self.held_out_loss, HELD_OUT_BATCHES))
 
-    def _frames(self, steps: int) -> int:
-        """Frames of video, or of the sound that goes with them, that so many steps learn from."""
-        config, recipe = self.model.config, self.recipe
-        frames = {"video": config.clip_frames, "speed": config.clip_frames, "audio": config.audio_window_frames}
-        batches = steps * recipe.accumulate * self.accelerator.num_processes
-        return batches * recipe.batch_size * frames.get(self.stage, 1)
-
-    def _train_step(self) -> float:
-        warmup = min(1.0, (self.step + 1) / 100)
-        decay = 0.55 + 0.45 * math.cos(math.pi * self.step / self.recipe.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * warmup * decay
+    def train_step(self) -> float:
+        """Trains one step, and gives the mean loss of this process's batches."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(self.recipe.accumulate):
-            # A batch's data and noise follow from (seed, batch, process) alone: a resumed run is an uninterrupted one.
+            # Samples and noise follow from (seed, batch, process) alone, so that a resumed run repeats them.
             batch = self.step * self.recipe.accumulate + part
-            rng = np.random.Generator(np.random.Philox(key=[self.seed, batch * processes + process]))
-            with self.accelerator.autocast(), self.attention():
-                loss = self.loss(rng) / self.recipe.accumulate
-            loss.backward()
+            rng = np.random.Generator(np.random.Philox(key=[self.options.seed, batch * processes + process]))
+            with self.attention():
+                with self.accelerator.autocast():
+                    loss = self.loss(rng) / self.recipe.accumulate
+                loss.backward()  # which computes attention again under gradient checkpointing
             total += loss.item()
         if processes > 1:
-            gradients = [p.grad for p in self.trained if p.grad is not None]
-            mean = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "mean")
-            for gradient, values in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
-                gradient.copy_(values.view(gradient.shape))
+            self._average_gradients()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
+        self.scheduler.step()
         self.average.update_parameters(self.model)
         self.step += 1
         return total
 
     @property
     def averaged(self) -> EmoModel:
-        """The model with averaged weights: what a checkpoint holds."""
+        """The model with averaged weights, which the checkpoint holds."""
         model = self.average.module
         assert isinstance(model, EmoModel)
         return model
 
-    @torch.no_grad()
-    def mean_held_out_loss(self, loss: StageLoss) -> float:
-        """Of the averaged model, on batches that are the same each time."""
-        batches = (np.random.Generator(np.random.Philox(key=[0, batch])) for batch in range(HELD_OUT_BATCHES))
-        return float(np.mean([loss(rng).item() for rng in batches]))
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs; learning rates follow from the step."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "head": self.phoneme_head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the state of an earlier run, whose recipe may have had other steps and another learning rate."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.phoneme_head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.scheduler = self._learning_rates()
 
     @torch.no_grad()
     def sample_grid(self) -> np.ndarray | None:
-        """What the averaged model makes of a few training samples, as one RGB uint8 picture; None for a voice."""
+        """What the averaged model makes of a few training samples: one RGB uint8 picture (h, w, 3).
+
+        None in the audio stage, which makes no pictures.
+        """
         rng, model = np.random.default_rng(0), self.averaged
         if self.stage == "audio":
             return None
@@ -226,59 +219,58 @@ class Trainer:
             return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
         loss = StageLoss(model, self.stage, self.recipe, self.clips, self.phoneme_head)
         if self.stage == "image":
-            batch = self.clips.images(rng, 4, Weights())
+            batch = self.clips.images(rng, 4, RegionWeights())
             conditions = loss.image_conditions(batch)
         else:
-            batch = self.clips.videos(rng, 4, Weights())
+            batch = self.clips.videos(rng, 4, RegionWeights())
             conditions = loss.video_conditions(batch)
         return diffusion_grid(model, batch, conditions, temporal=self.stage != "image")
 
-    def _try_to_save(self) -> None:
-        """Save; a full disk stops training only at its end. What was saved before stays until the new is whole."""
-        partial = self.out / "partial"
+    def _read_clips(self, directory: Path) -> ClipFolder:
+        return ClipFolder(
+            directory,
+            self.model.config,
+            self.model.vae.eval() if self.stage not in ("vae", "decoder", "audio") else None,
+            needs=REQUIRED_FIELDS.get(self.stage, ()),
+            processes=(self.accelerator.process_index, self.accelerator.num_processes),
+            pictures=self.stage != "audio",
+        )
+
+    def _learning_rates(self) -> LambdaLR:
+        """The recipe's learning rates, from the current step on."""
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = 1.0
+        return LambdaLR(self.optimizer, self.recipe.learning_rate_at, last_epoch=self.step - 1)
+
+    def _average_gradients(self) -> None:
+        """Gives every process the mean of all processes' gradients."""
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        mean = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "mean")
+        for gradient, values in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(values.view(gradient.shape))
+
+    def _frames(self, steps: int) -> int:
+        """Number of frames of video, or of the sound that goes with them, that so many steps learn from."""
+        config, recipe = self.model.config, self.recipe
+        frames = {"video": config.clip_frames, "speed": config.clip_frames, "audio": config.audio_window_frames}
+        batches = steps * recipe.accumulate * self.accelerator.num_processes
+        return batches * recipe.batch_size * frames.get(self.stage, 1)
+
+    def _save(self) -> None:
+        """Saves a checkpoint; one that cannot be saved stops the training only at its end."""
         try:
-            self._save(partial)
-        except (OSError, RuntimeError, SafetensorError) as error:  # as Python, PyTorch and safetensors call a full disk
-            reason = f"cannot save step {self.step} to {self.out}: {str(error).splitlines()[0]}"
+            if self.stage == "vae":
+                self.averaged.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(self.averaged))
+            save_checkpoint(self.options.out, self.averaged, self)
+        except OSError as error:
+            reason = f"cannot save step {self.step} to {self.options.out}: {str(error).splitlines()[0]}"
             if self.step == self.recipe.steps:
                 raise OSError(f"{reason}; make room and give the same command again") from None
             tqdm.write(f"training: {reason}; training goes on", file=sys.stderr)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-    def _save(self, partial: Path) -> None:
-        if self.stage == "vae":
-            self.averaged.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(self.averaged))
-        self.averaged.save(partial)
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "head": self.phoneme_head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        torch.save(state, partial / "state.pt")
-        for path in sorted(path for path in partial.rglob("*") if path.is_file()):
-            kept = self.out / path.relative_to(partial)
-            kept.parent.mkdir(exist_ok=True)
-            path.replace(kept)
-
-    def _resume(self) -> None:
-        path = self.out / "state.pt"
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.phoneme_head.load_state_dict(state["head"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
-        except Exception as error:  # a pickle can break in any way
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path} is no state of this run: {reason}; delete it, or choose another --out") from None
 
     @torch.no_grad()
     def _latent_scale(self, model: EmoModel) -> float:
         """One over the standard deviation of unscaled latents."""
-        images, _ = self.clips.frames(np.random.default_rng(0), 256)
+        images, _ = self.clips.frames(np.random.default_rng(0), FITTED_FRAMES)
         unscaled = model.vae.encode(images.to(self.device)) / model.vae.scaling_factor
         return float(1 / unscaled.std())

@@ -62,3 +62,13 @@ def test_a_run_without_a_log_is_named(
     assert complaint in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("curves*"))
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = log(tmp_path / "video", [{"step": 20, "loss": 0.5}])
+    (tmp_path / "file").write_text("")
+    assert main([str(run), "--out", str(tmp_path / "file" / "curves")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("curves: error: ")
+    assert str(tmp_path / "file") in error
+    assert error.count("\n") == 1

@@ -1,0 +1,52 @@
+"""What the losses give to the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny_runs import trainer
+
+from training.stages.recipe import Recipe
+from training.stages.regions import RegionWeights
+
+
+def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path) -> None:
+    run = trainer(
+        "video",
+        clips,
+        tmp_path,
+        replace(Recipe.load("emo-test", "video"), audio_dropout=1, first_clips=1, own_motion=0),
+    )
+    seen = []
+    voice_and_place, portrait_and_motion = run.model.voice_and_place, run.model.portrait_and_motion
+
+    def note_voice(*arguments: torch.Tensor) -> Conditions:
+        seen.append(arguments[0])
+        return voice_and_place(*arguments)
+
+    def note_motion(*arguments: torch.Tensor) -> Conditions:
+        seen.append(arguments[1])
+        return portrait_and_motion(*arguments)
+
+    run.model.voice_and_place, run.model.portrait_and_motion = note_voice, note_motion  # type: ignore[method-assign]
+    run.train_step()
+    assert len(seen) == 2
+    assert not any(tensor.any() for tensor in seen)
+
+
+def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_clip(
+    clips: Path, tmp_path: Path
+) -> None:
+    run = trainer("video", clips, tmp_path)
+    batch = run.clips.videos(np.random.default_rng(0), 32, weights=RegionWeights(), first_clips=0.5, before=True)
+    assert batch.motion_latents is not None
+    recorded = batch.motion_latents.clone()
+    run.loss.generate_motion(batch)
+    assert batch.motion_latents.shape == recorded.shape
+    first = recorded.flatten(1).abs().amax(1) == 0
+    assert 0 < first.sum() < 32
+    assert torch.equal(batch.motion_latents[first], recorded[first])
+    assert all(not torch.equal(*pair) for pair in zip(batch.motion_latents[~first], recorded[~first], strict=True))

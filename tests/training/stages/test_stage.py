@@ -1,0 +1,89 @@
+"""The stages: what trains, and what stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import emo_model
+from tiny_runs import trainer
+
+from training.model.model import EmoModel
+from training.stages.recipe import Recipe
+from training.stages.stage import STAGES, trained_parameters
+
+
+def parts(stage: str) -> set[str]:
+    return {name.split(".")[0] for name in trained_parameters(emo_model(), stage)}
+
+
+def test_each_stage_trains_the_parts_that_the_paper_says() -> None:
+    assert parts("vae") == parts("decoder") == {"vae"}
+    assert parts("audio") == {"audio_encoder"}
+    assert parts("image") == {"backbone", "reference_net", "face_locator"}
+    assert parts("video") == {"backbone", "reference_net", "face_locator", "audio_projection"}
+    assert parts("speed") == {"backbone", "speed_encoder"}
+
+
+def test_the_image_stage_knows_neither_time_nor_voice() -> None:
+    image, video = (set(trained_parameters(emo_model(), stage)) for stage in ("image", "video"))
+    added = {name for name in video - image if name.startswith("backbone.")}
+    assert image < video
+    backbone = {name for name, _ in emo_model().named_parameters() if name.startswith("backbone.")}
+    assert {name for name in backbone if "_speed" not in name} == video & backbone
+    assert all("motion_modules" in name or "_audio" in name or "audio_embedding" in name for name in added)
+
+
+def test_the_speed_stage_trains_temporal_modules_and_speed_layers_only() -> None:
+    """The audio layers stay as they are, on purpose (paper, section 3.3)."""
+    names = trained_parameters(emo_model(), "speed")
+    assert all(name.startswith("speed_encoder.") or ".motion_modules." in name for name in names)
+    everywhere = {name for name, _ in emo_model().named_parameters() if "motion_modules" in name or "speed" in name}
+    assert set(names) == everywhere
+
+
+def idle(stage: str, name: str) -> bool:
+    """Parameters that a stage trains, but that its loss does not reach."""
+    if stage == "image":  # nothing reads the ReferenceNet behind its last features
+        last = "reference_net.up_blocks.1.attentions.1."
+        tail = (f"{last}proj_out", f"{last}transformer_blocks.0.norm3", f"{last}transformer_blocks.0.ff")
+        return name.startswith(tail)
+    # wav2vec 2.0's own pretraining alone masks; a softmax does not see what is added to all its keys
+    return stage == "audio" and name.endswith(("masked_spec_embed", "k_proj.bias"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_step_changes_all_that_trains_and_nothing_else(stage: str, clips: Path, tmp_path: Path) -> None:
+    run = trainer(stage, clips, tmp_path, replace(Recipe.load("emo-test", stage), audio_dropout=0, first_clips=0))
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    run.train_step()
+    trained = set(trained_parameters(run.model, stage))
+    for name, parameter in run.model.named_parameters():
+        changed = not torch.equal(parameter, before[name])
+        if name not in trained:
+            assert not changed, name
+            assert parameter.grad is None, name
+        elif not idle(stage, name):
+            assert changed, name
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
+
+
+def test_the_decoder_stage_leaves_the_latents_as_they_are(clips: Path, tmp_path: Path) -> None:
+    run = trainer("decoder", clips, tmp_path / "decoder", Recipe.load("emo-test", "decoder"))
+    images, _ = run.clips.frames(np.random.default_rng(5), 4)
+    latents, pictures = run.model.vae.encode(images), run.model.vae.decode(run.model.vae.encode(images))
+    run.run()
+    assert torch.equal(run.model.vae.encode(images), latents)
+    assert not torch.equal(run.model.vae.decode(latents), pictures)
+
+
+def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: Path) -> None:
+    run = trainer("vae", clips, tmp_path / "vae", Recipe.load("emo-test", "vae"))
+    run.run()
+    model = EmoModel.load(tmp_path / "vae")
+    images, _ = run.clips.frames(np.random.default_rng(5), 64)
+    assert model.vae.encode(images).std().item() == pytest.approx(1, abs=0.1)

@@ -1,0 +1,17 @@
+"""Runs of the test size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tiny_models import emo_model
+
+from training.stages.recipe import Recipe
+from training.stages.trainer import Trainer, TrainingOptions
+
+
+def trainer(stage: str, clips: Path, out: Path, recipe: Recipe | None = None, **options: Any) -> Trainer:
+    """A run of a stage, with the test size's recipe if none is given, and other `TrainingOptions`."""
+    recipe = recipe or Recipe.load("emo-test", stage)
+    return Trainer(emo_model(), stage, recipe, TrainingOptions(data=clips, out=out, **options))

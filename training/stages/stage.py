@@ -1,0 +1,37 @@
+"""The stages of training: what each one trains, and what its clips must hold (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from training.model.model import EmoModel
+
+#: The stages in the order in which they train. The decoder stage is optional.
+STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
+
+#: Fields that the clips of a stage must have, besides frames and boxes. Clips without them are left out.
+REQUIRED_FIELDS = {
+    "audio": ("waveform", "phoneme_class"),
+    "video": ("waveform",),
+    "speed": ("waveform", "head_speed"),
+}
+
+
+def trained_parameters(model: EmoModel, stage: str) -> list[str]:
+    """Names of the parameters that a stage trains (paper, section 3.3)."""
+
+    def trains(name: str) -> bool:
+        part = name.split(".", 1)[0]
+        temporal, speed = "motion_modules" in name, "_speed" in name
+        audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
+        if stage in ("vae", "audio"):
+            return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
+        if stage == "decoder":
+            return name.startswith(
+                ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")
+            )
+        if stage == "image":
+            return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
+        if stage == "video":
+            return part in ("backbone", "reference_net", "face_locator", "audio_projection") and not speed
+        return part == "speed_encoder" or (part == "backbone" and temporal)
+
+    return [name for name, _ in model.named_parameters() if trains(name)]
