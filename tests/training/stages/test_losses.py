@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tiny_runs import trainer
 
+from training.model.conditions import Conditions
 from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 
