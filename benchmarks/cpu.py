@@ -49,7 +49,7 @@ from export.sample import Sample, bundled_sample
 from export.sources import Options, read_sources
 from export.torch_engine import TorchEngine
 from training.evaluation.metrics import correlation, psnr
-from training.evaluation.reader import BUNDLED, FaceReader
+from training.evaluation.reader import BUNDLED_READER, FaceReader
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
@@ -277,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     config = model.config
     scene = bundled_sample(config, CLIPS * config.clip_frames)
     try:
-        rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED))
+        rows = measure(make_rows(args.model, scene, args.threads), args.turns, FaceReader.load(BUNDLED_READER))
         sizes = growth(args.model, args.frames, args.resolutions)
     except (EmoError, FileNotFoundError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)

@@ -27,8 +27,7 @@ from emo_rt.planning.presets import PRESETS_NAME
 from training.clips.clip import TrainingClip, portrait_of
 from training.clips.folder import load_clips
 from training.evaluation.metrics import correlation, psnr
-from training.evaluation.reader import BUNDLED, FaceReader
-from training.evaluation.sync import Gallery
+from training.evaluation.reader import BUNDLED_READER, FaceReader, Gallery
 
 #: Steps, how many of them are guided, by how much if not by the bundle's own scale, and which are whole if not all.
 WAYS = (
@@ -134,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--videos", type=int, default=20, help="people (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=125, help="of each video (default: %(default)s)")
     parser.add_argument(
-        "--reader", type=Path, default=BUNDLED, metavar="DIR", help="of faces (default: the bundled one)"
+        "--reader", type=Path, default=BUNDLED_READER, metavar="DIR", help="of faces (default: the bundled one)"
     )
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="(default: %(default)s)")
     args = parser.parse_args(arguments)

@@ -32,7 +32,7 @@ from export.check_quantizers import check_quantizers
 from export.graphs import modules as graphs
 from export.manifest import noise_schedule, runtime_config
 from export.sample import Sample, bundled_sample
-from training.evaluation.metrics import _psnr, correlation, psnr
+from training.evaluation.metrics import correlation, psnr
 from training.evaluation.reader import FaceReader
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
@@ -186,7 +186,7 @@ def compare(recorded: RecordingEngine, engine: Engine, path: Path) -> dict[str, 
     return {
         "max_error": max(float(np.abs(a - b).max()) / _range(b) for a, b in _as_double(pairs)),
         "cosine": min(_cosine(a, b) for a, b in _as_double(pairs)),
-        "psnr": min(_psnr(a, b, _range(b)) for a, b in _as_double(pairs)),
+        "psnr": min(psnr(a, b, _range(b)) for a, b in _as_double(pairs)),
     }
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from training.clips.clip import TrainingClip
 
-_LABELS = ("mouth_opening", "mouth_width", "blink", "rotation")
+#: The labels that a face reader learns from.
+READER_LABELS = ("mouth_opening", "mouth_width", "blink", "rotation")
 
 
 _SYNC_LABELS = ("waveform", "head_speed", "phoneme_class")
@@ -19,10 +20,15 @@ def load_clips(directory: Path) -> dict[str, TrainingClip]:
         FileNotFoundError: if there is none.
         ValueError: naming the first clip that lacks a label, as footage does.
     """
-    return {path.stem: TrainingClip.load(path, needs=(*_LABELS, *_SYNC_LABELS)) for path in _paths(directory)}
+    return {path.stem: TrainingClip.load(path, needs=(*READER_LABELS, *_SYNC_LABELS)) for path in clip_paths(directory)}
 
 
-def _paths(directory: Path) -> list[Path]:
+def clip_paths(directory: Path) -> list[Path]:
+    """The files of a directory's clips, sorted by name.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
     paths = sorted(Path(directory).glob("*.npz"))
     if not paths:
         raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")

@@ -22,6 +22,9 @@ from training.model.vae import VAE, to_float
 #: Windows that one with a still head, or with a head as fast as wanted, is chosen from.
 STILL_CHOICES, SPEED_CHOICES = 8, 32
 
+#: How far the mouth, as the loss weights it, reaches beyond its box on each side, in box sizes.
+MOUTH_MARGIN = 0.15
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -227,13 +230,11 @@ class ClipFolder:
             motions.append(encoded[first - motion_frames : first].float())
             waveforms.append(self._waveform(clip, first))
             if clip.knows("head_speed"):
-                around = np.arange(first - config.audio_margin, first + frames + config.audio_margin)
-                speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
+                speeds.append(head_speed_around(clip, first, frames, config.audio_margin))
             margin = float(rng.uniform(0.5, 1.5)) * config.face_region_margin
-            box = union(Box(*map(float, box)) for box in clip.face_box[first : first + frames])
-            regions.append(torch.from_numpy(face_region(box, config.resolution, margin))[0])
-            faces = self._shares(clip.face_box[first : first + frames], margin=0.0)
-            mouths = self._shares(clip.mouth_box[first : first + frames], margin=0.15)
+            regions.append(region_around(clip.face_box[first : first + frames], config.resolution, margin))
+            faces = latent_shares(clip.face_box[first : first + frames], config, margin=0.0)
+            mouths = latent_shares(clip.mouth_box[first : first + frames], config, MOUTH_MARGIN)
             at_mouth = 1 + (weights.mouth - 1) * mouths
             loss_weights.append(torch.maximum(1 + (weights.face - 1) * faces, at_mouth))
         video = motion_frames > 0
@@ -246,11 +247,6 @@ class ClipFolder:
             face_region=torch.stack(regions),
             loss_weight=torch.stack(loss_weights),
         )
-
-    def _shares(self, boxes: np.ndarray, margin: float) -> Tensor:
-        """How much of each latent lies in the enlarged boxes (f, 4): (f, 1, h, w)."""
-        masks = torch.stack([_mask(box, self.config.resolution, margin) for box in boxes])
-        return torch.nn.functional.adaptive_avg_pool2d(masks, self.config.latent_size)
 
     @property
     def _samples_per_frame(self) -> int:
@@ -267,6 +263,23 @@ class ClipFolder:
 
     def _waveform(self, clip: TrainingClip, first_frame: int) -> Tensor:
         return torch.from_numpy(window(clip.waveform, *self._window(first_frame)))
+
+
+def head_speed_around(clip: TrainingClip, first: int, frames: int, margin: int) -> Tensor:
+    """Head speeds (frames + 2 * margin,) in degrees per frame; those beyond the clip's ends repeat its last ones."""
+    around = np.arange(first - margin, first + frames + margin)
+    return torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float()
+
+
+def region_around(boxes: np.ndarray, resolution: int, margin: float) -> Tensor:
+    """Mask (1, resolution, resolution) of the union of boxes (f, 4), enlarged by `margin` of its size on each side."""
+    return torch.from_numpy(face_region(union(Box(*map(float, box)) for box in boxes), resolution, margin))[0]
+
+
+def latent_shares(boxes: np.ndarray, config: EmoConfig, margin: float) -> Tensor:
+    """Share of each latent (f, 1, h, w) that lies in boxes (f, 4) enlarged by `margin` of their size on each side."""
+    masks = torch.stack([_mask(box, config.resolution, margin) for box in boxes])
+    return torch.nn.functional.adaptive_avg_pool2d(masks, config.latent_size)
 
 
 def _mask(box: np.ndarray, resolution: int, margin: float) -> Tensor:
