@@ -49,7 +49,7 @@ from export.manifest import noise_schedule, runtime_config
 from export.sample import Sample, bundled_sample
 from export.torch_engine import TorchEngine
 from training.evaluation.metrics import correlation, psnr
-from training.evaluation.reader import BUNDLED, FaceReader
+from training.evaluation.reader import BUNDLED_READER, FaceReader
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = model.config
         sample = bundled_sample(config, VIDEO_CLIPS * config.clip_frames)
         variants = pipeline_variants(args.model, sample, args.threads)
-        rows = time_pipelines(variants, args.rounds, FaceReader.load(BUNDLED))
+        rows = time_pipelines(variants, args.rounds, FaceReader.load(BUNDLED_READER))
         sizes = time_growth(args.model, args.frames, args.resolutions)
     except (EmoError, OSError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)

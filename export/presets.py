@@ -36,8 +36,7 @@ from emo_rt.planning.presets import PRESETS_NAME
 from training.clips.clip import TrainingClip, portrait_of
 from training.clips.folder import load_clips
 from training.evaluation.metrics import correlation, psnr
-from training.evaluation.reader import BUNDLED, FaceReader
-from training.evaluation.sync import Gallery
+from training.evaluation.reader import BUNDLED_READER, FaceReader, Gallery
 
 #: The candidates that are measured by default.
 CANDIDATES = (
@@ -193,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--videos", type=int, default=20, metavar="N", help="people that speak (default: %(default)s)")
     add("--frames", type=int, default=125, metavar="N", help="frames of each video (default: %(default)s)")
     reader = "reader of faces (default: the bundled one)"
-    add("--reader", type=Path, default=BUNDLED, metavar="DIR", help=reader)
+    add("--reader", type=Path, default=BUNDLED_READER, metavar="DIR", help=reader)
     add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="runs the bundle (default: %(default)s)")
     return parser
 

@@ -1,12 +1,17 @@
-"""How well a checkpoint lets people talk whom it has never met, in voices and sentences that it has never heard.
+"""Measure how well a checkpoint lets people talk whom it has never met, in voices and sentences it has never heard.
 
-``python -m training.evaluate --model runs/speed --data data/held-out --out out/evaluation``
-generates videos with the reference pipeline, reads the faces in them and compares them with the truth. It prints a
-table of the bars, each beside its control: lip sync, for one, is what is above the same comparison with other
-sentences. Videos are kept in ``OUT/videos``: the same command goes on where it stopped.
+  python -m training.evaluate --model runs/speed --data data/held-out --out out/evaluation
 
-``--quick`` generates nothing: it asks how much better one step from almost pure noise denoises the mouth with the right
-voice than with another one. That shows up long before a sampled video speaks.
+generates videos in plain PyTorch, reads the faces in them and compares them with the clips' labels. It prints a table
+of the thresholds that a model must reach, each beside a control: lip sync, for one, is what exceeds the same comparison
+with other sentences. All numbers go to OUT/evaluation.json, pictures to OUT/strip.png and OUT/contact_sheet.png. Videos
+are kept in OUT/videos: the same command goes on where it stopped.
+
+The clips of --data are held-out people of `python -m training.corpus --split held-out`, those of --family-data of
+`--split held-out-family`.
+
+With --quick it generates nothing and measures how much better one step from almost pure noise denoises the mouth with
+the right voice than with another one. This shows long before a generated video speaks. It writes OUT/quick.json.
 """
 
 from __future__ import annotations
@@ -15,113 +20,123 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from emo_rt.atomic import atomic_write
 from training.clips.folder import load_clips
-from training.clips.rates import FRAMES_PER_SECOND
-from training.evaluation.evaluation import evaluate
-from training.evaluation.generator import Generator
-from training.evaluation.reader import BUNDLED, FaceReader, known_accuracy
+from training.evaluation.evaluation import EvaluationOptions, evaluate
+from training.evaluation.reader import BUNDLED_READER, FaceReader, known_accuracy
 from training.evaluation.sync_signal import sync_signal
-from training.evaluation.thresholds import NEEDED_SECONDS, NEEDED_VIDEOS, threshold_table, thresholds
+from training.evaluation.thresholds import evaluation_summary, thresholds
 from training.model.model import EmoModel
 
 
 def _parser() -> argparse.ArgumentParser:
+    defaults = EvaluationOptions(out=Path())
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+    def number(group: Any, option: str, kind: type, default: Any, text: str, metavar: str = "N") -> None:
+        if default is not None:
+            text = f"{text} (default: {default:g})"
+        group.add_argument(option, type=kind, default=default, metavar=metavar, help=text)
+
     parser.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="checkpoint of `python -m training.train`"
     )
     parser.add_argument(
         "--reader",
         type=Path,
-        default=BUNDLED,
+        default=BUNDLED_READER,
         metavar="DIR",
-        help="of `python -m training.train_reader` (default: models/face-reader)",
+        help="face reader of `python -m training.train_reader` (default: models/face-reader)",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="clips of people who were held out")
-    parser.add_argument("--family-data", type=Path, metavar="DIR", help="clips with another synthesizer's voices")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for JSON, pictures and videos")
-    parser.add_argument("--videos", type=int, default=50, help="how many to generate (default: 50)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each (default: 5)")
-    parser.add_argument("--steps", type=int, default=8, help="DDIM steps (default: 8)")
-    parser.add_argument("--guidance-scale", type=float, help="(default: the config's)")
-    parser.add_argument("--speed", type=float, help="head speed in degrees per frame (default: the config's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument(
+        "--family-data", type=Path, metavar="DIR", help="clips with another synthesizer's voices (default: none)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where JSON, pictures and videos go")
+    number(parser, "--videos", int, defaults.videos, "videos to generate, one for each of the first clips")
+    number(parser, "--seconds", float, defaults.seconds, "length of each video in seconds", "S")
+    number(parser, "--steps", int, defaults.steps, "DDIM steps")
+    number(parser, "--guidance-scale", float, None, "weight of the voice against no voice (default: the model's)", "X")
+    number(parser, "--speed", float, None, "head speed in degrees per frame (default: the model's)", "X")
+    number(parser, "--seed", int, defaults.seed, "seed of the noise")
     experiments = parser.add_argument_group("experiments (0 leaves one out)")
-    experiments.add_argument("--family-videos", type=int, default=20, help="of --family-data (default: 20)")
-    experiments.add_argument("--speed-videos", type=int, default=4, help="at each of the speeds (default: 4)")
-    experiments.add_argument("--region-videos", type=int, default=4, help="in each of two regions (default: 4)")
-    experiments.add_argument("--long-videos", type=int, default=3, help="of --long-seconds (default: 3)")
-    experiments.add_argument("--long-seconds", type=float, default=60.0, help="of a long video (default: 60)")
+    number(experiments, "--family-videos", int, defaults.family_videos, "videos with the voices of --family-data")
+    number(experiments, "--speed-videos", int, defaults.speed_videos, "people at each of the model's head speeds")
+    number(experiments, "--region-videos", int, defaults.region_videos, "people in a small and a large face region")
+    number(experiments, "--long-videos", int, defaults.long_videos, "people in long videos")
+    number(experiments, "--long-seconds", float, defaults.long_seconds, "length of a long video in seconds", "S")
     experiments.add_argument("--no-experiments", action="store_true", help="leave all of them out")
     quick = parser.add_argument_group("instead of videos")
-    quick.add_argument("--quick", action="store_true", help="only one-step denoising with right and wrong voices")
-    quick.add_argument("--windows", type=int, default=48, help="of --quick (default: 48)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    quick.add_argument("--quick", action="store_true", help="denoise in one step with right and wrong voices")
+    number(quick, "--windows", int, 48, "windows of frames that --quick denoises")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="PyTorch device (default: cuda where there is one)",
+    )
+    number(parser, "--threads", int, None, "CPU threads (default: PyTorch's)")
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = _parser()
-    args = parser.parse_args(arguments)
-    if args.videos < 1 or args.seconds <= 0 or args.steps < 1:
-        parser.error("--videos, --seconds and --steps must be above 0")
-    if min(args.family_videos, args.speed_videos, args.region_videos, args.long_videos) < 0:
-        parser.error("an experiment cannot have less than 0 videos")
+def _options(args: argparse.Namespace) -> EvaluationOptions:
+    options = EvaluationOptions(
+        out=args.out,
+        videos=args.videos,
+        seconds=args.seconds,
+        steps=args.steps,
+        guidance_scale=args.guidance_scale,
+        speed=args.speed,
+        seed=args.seed,
+        family_data=args.family_data,
+        family_videos=args.family_videos,
+        speed_videos=args.speed_videos,
+        region_videos=args.region_videos,
+        long_videos=args.long_videos,
+        long_seconds=args.long_seconds,
+    )
     if args.no_experiments:
-        args.family_data, args.speed_videos, args.region_videos, args.long_videos = None, 0, 0, 0
-    elif not args.family_videos:
-        args.family_data = None
+        options = replace(options, family_videos=0, speed_videos=0, region_videos=0, long_videos=0)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    args = _parser().parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
     started = time.monotonic()
+    result: dict[str, Any] = {"model": str(args.model), "data": str(args.data), "seed": args.seed}
     try:
+        options = _options(args)
         model = EmoModel.load(args.model).to(args.device)
         reader = FaceReader.load(args.reader).to(args.device)
-        result: dict[str, Any] = {"model": str(args.model), "data": str(args.data), "seed": args.seed}
         result["reader_accuracy"] = known_accuracy(args.reader)
+        clips = load_clips(args.data)
         if args.quick:
-            path = args.out / "quick.json"
-            result |= sync_signal(model, load_clips(args.data), reader, windows=args.windows, seed=args.seed)
+            signal = sync_signal(model, clips, reader, windows=args.windows, seed=args.seed)
+            name, result = "quick.json", result | asdict(signal)
         else:
-            path = args.out / "evaluation.json"
-            clips = load_clips(args.data)
-            args.out.mkdir(parents=True, exist_ok=True)
-            generator = Generator(
-                model, steps=args.steps, guidance_scale=args.guidance_scale, directory=args.out / "videos"
-            )
-            result |= evaluate(generator, reader, clips, args)
+            evaluation = evaluate(model, reader, clips, options)
+            rows = [asdict(row) for row in thresholds(evaluation)]
+            name, result = "evaluation.json", result | asdict(evaluation) | {"thresholds": rows}
     except (FileNotFoundError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     result["seconds"] = round(time.monotonic() - started, 1)
+    text = json.dumps(result, indent=2)
     args.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    if args.quick:
-        print(json.dumps(result, indent=2))
-    else:
-        _print(result)
+    with atomic_write(args.out / name) as file:
+        file.write(f"{text}\n".encode())
+    print(text if args.quick else evaluation_summary(evaluation))
     return 0
-
-
-def _print(result: Mapping[str, Any]) -> None:
-    seconds = result["frames"] / FRAMES_PER_SECOND
-    print(f"{result['videos']} videos of {seconds:g} s, {result['steps']} steps")
-    if result["videos"] < NEEDED_VIDEOS or seconds < NEEDED_SECONDS:
-        print(f"a trial, no verdict: the bars ask for {NEEDED_VIDEOS} videos of {NEEDED_SECONDS:g} s or more")
-    print(threshold_table(thresholds(result)))
-    for name in ("by_language", "by_style", "by_sound"):
-        for group, of in result[name].items():
-            lips = "-" if of["lips_closed"] is None else f"{of['lips_closed']:.0%}"
-            print(f"{name[3:]} {group}: {of['videos']} videos, r = {of['correlation']:.2f}, lips closed {lips}")
 
 
 if __name__ == "__main__":

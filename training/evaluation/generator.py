@@ -1,4 +1,4 @@
-"""Generated videos that are kept: long evaluations go on where they stopped."""
+"""Generated videos that are kept: a long evaluation goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_rt.atomic import atomic_write
 from emo_rt.media.boxes import Box
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
 
 class Generator:
-    """The reference pipeline, whose videos are files named after all that they follow from.
+    """The reference pipeline, with videos kept in files that are named after all that a video follows from.
 
     Attributes:
-        model: that generates.
-        steps, guidance_scale: of sampling, in all videos.
+        model: model that generates the videos.
+        steps: number of DDIM steps.
+        guidance_scale: weight of the voice against no voice.
     """
 
     def __init__(
@@ -32,24 +34,38 @@ class Generator:
     ) -> None:
         """
         Args:
-            steps, guidance_scale: the config's by default.
-            directory: for the videos; without it none is kept.
+            model: model that generates the videos.
+            steps: number of DDIM steps; None means the config's.
+            guidance_scale: weight of the voice against no voice; None means the config's.
+            directory: directory of the kept videos; None keeps none.
         """
         self.model = model
         self.steps = model.config.steps if steps is None else steps
         self.guidance_scale = model.config.guidance_scale if guidance_scale is None else guidance_scale
         self._directory = directory
         self._pipeline = EmoPipeline(model)
-        self._checkpoint = _fingerprint_of_model(model) if directory else b""
+        self._fingerprint = _fingerprint_of_model(model) if directory else b""
 
     def __call__(
         self, portrait: np.ndarray, face_box: Box, waveform: np.ndarray, frames: int, *, seed: int, speed: float
     ) -> np.ndarray:
-        """As ``EmoPipeline``: RGB uint8 (frames, resolution, resolution, 3)."""
+        """A generated video, or the kept one.
+
+        Args:
+            portrait: RGB uint8 (resolution, resolution, 3).
+            face_box: the face in the portrait's pixels.
+            waveform: voice (samples,), mono float32 at the config's sample rate.
+            frames: number of frames.
+            seed: seed of the noise.
+            speed: head speed asked for, in degrees per frame.
+
+        Returns:
+            RGB uint8 (frames, resolution, resolution, 3).
+        """
         if self._directory is None:
             return self._generated(portrait, face_box, waveform, frames, seed, speed)
         settings = [asdict(face_box), frames, seed, speed, self.steps, self.guidance_scale]
-        content = (self._checkpoint, json.dumps(settings).encode(), portrait.tobytes(), waveform.tobytes())
+        content = (self._fingerprint, json.dumps(settings).encode(), portrait.tobytes(), waveform.tobytes())
         path = self._directory / f"{hashlib.sha256(b'/'.join(content)).hexdigest()[:20]}.npz"
         if path.exists():
             with np.load(path) as archive:
@@ -57,20 +73,27 @@ class Generator:
             return kept
         video = self._generated(portrait, face_box, waveform, frames, seed, speed)
         self._directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez_compressed(file, frames=video)
-        temporary.replace(path)
         return video
 
     def _generated(
         self, portrait: np.ndarray, face_box: Box, waveform: np.ndarray, frames: int, seed: int, speed: float
     ) -> np.ndarray:
-        sampling = {"steps": self.steps, "guidance_scale": self.guidance_scale, "speed": speed}
-        return self._pipeline(portrait, face_box, waveform, frames, seed=seed, **sampling)  # type: ignore[arg-type]
+        return self._pipeline(
+            portrait,
+            face_box,
+            waveform,
+            frames,
+            seed=seed,
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            speed=speed,
+        )
 
 
 def _fingerprint_of_model(model: EmoModel) -> bytes:
+    """A digest of the config and of every weight."""
     digest = hashlib.sha256(json.dumps(asdict(model.config)).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())

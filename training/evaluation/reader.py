@@ -1,15 +1,16 @@
-"""Face reader: what a face does in a picture and whose it is, to measure videos for which no label exists.
+"""The face reader: what a face does in a picture and whose it is, to measure videos that have no labels.
 
-``python -m training.train_reader`` trains one on generated speakers, whose labels are exact.
+`python -m training.train_reader` trains it on generated speakers, whose labels are exact.
 
-A plain network does not find the mouth: one that pools its features with attention maps, taught by the places of the
-mouth and the eyes, does so within a few hundred steps. The other maps find places of their own, from which the head's
-rotation follows.
+A plain network does not find the mouth. This one pools its features with attention maps; training teaches some of the
+maps where the mouth, the eyes and the face are, and the network then reads the mouth within a few hundred steps. The
+other maps find places of their own, from which the head's rotation follows.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,48 +18,80 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emo_rt.atomic import atomic_write
+from training.clips.clip import TrainingClip, portrait_of
+from training.evaluation.metrics import nearest
 from training.model.vae import to_float
 
-#: The bundled one: it knows the generated speakers.
-BUNDLED = Path(__file__).parents[2] / "models" / "face-reader"
-RESOLUTION = 128  # pixels a side of what the network sees
-STRIDE = 4  # pixels per cell of the attention maps, on each side
-ROTATION_UNIT = 20.0  # degrees
+#: The reader that comes with the project; it knows the generated speakers.
+BUNDLED_READER = Path(__file__).parents[2] / "models" / "face-reader"
+
+#: Width and height, in pixels, of what the network sees.
+READER_RESOLUTION = 128
+
+#: Width and height, in pixels, of a cell of the attention maps.
+ATTENTION_STRIDE = 4
+
+#: Degrees of head rotation for which the network says 1.
+ROTATION_UNIT = 20.0
+
+#: Channels of an identity.
 IDENTITY_CHANNELS = 64
 
-#: A reader judges others only if its own mouth opening correlates with held-out labels by this much.
+#: Number of people, at most, among whom an identity is looked for.
+GALLERY_SIZE = 100
+
+#: The least correlation of a reader's mouth opening with held-out labels with which it may judge others.
 NEEDED_CORRELATION = 0.98
 
-_MOUTH, _EYES, _FACE = range(3)  # the maps that are taught
+_MOUTH, _EYES, _FACE = range(3)  # the attention maps whose places are taught
 _MAPS = 12
 _CHANNELS = 40
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is seen in t frames, float32; compare with the labels of the same names in a ``TrainingClip``."""
+    """What a reader sees in t frames, in float32; the names are those of the labels of a `TrainingClip`.
 
-    mouth_opening: np.ndarray  # (t,) 0 closed .. 1 wide open, not clipped
-    mouth_width: np.ndarray  # (t,) 0 rounded .. 1 spread, not clipped
-    blink: np.ndarray  # (t,) 0 open .. 1 shut, not clipped
-    rotation: np.ndarray  # (t, 3) degrees: yaw, pitch, roll
-    face_centre: np.ndarray  # (t, 2) x, y in widths of the picture: the middle of `face_box`
-    identity: np.ndarray  # (t, 64) unit vectors: the nearer (the greater their product), the more alike two people
+    Attributes:
+        mouth_opening: opening (t,), 0 closed .. 1 wide open, not clipped.
+        mouth_width: width (t,), 0 rounded .. 1 spread, not clipped.
+        blink: eyelids (t,), 0 open .. 1 shut, not clipped.
+        rotation: yaw, pitch and roll (t, 3) in degrees.
+        face_centre: x and y (t, 2) of the middle of the face box, in widths of the picture.
+        identity: unit vectors (t, 64); the greater their product, the more alike two people are.
+    """
+
+    mouth_opening: np.ndarray
+    mouth_width: np.ndarray
+    blink: np.ndarray
+    rotation: np.ndarray
+    face_centre: np.ndarray
+    identity: np.ndarray
 
 
-class Outputs(NamedTuple):
-    """What the network gives for b pictures."""
+class ReaderOutputs(NamedTuple):
+    """What the network gives for b pictures.
 
-    mouth: Tensor  # (b, 2): opening, width
-    blink: Tensor  # (b,)
-    rotation: Tensor  # (b, 3) in units of 20 degrees
-    face_centre: Tensor  # (b, 2) x, y in [-1, 1]
-    identity: Tensor  # (b, 64) unit vectors
-    attention: Tensor  # (b, 2, cells) logits of the places of mouth and eyes
+    Attributes:
+        mouth: opening and width (b, 2).
+        blink: eyelids (b,).
+        rotation: yaw, pitch and roll (b, 3) in units of 20 degrees.
+        face_centre: x and y (b, 2) in [-1, 1].
+        identity: unit vectors (b, 64).
+        attention: logits (b, 2, cells) of the places of the mouth and of the eyes.
+    """
+
+    mouth: Tensor
+    blink: Tensor
+    rotation: Tensor
+    face_centre: Tensor
+    identity: Tensor
+    attention: Tensor
 
 
 class FaceReader(nn.Module):
@@ -67,7 +100,7 @@ class FaceReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fine = nn.Sequential(_convolution(3, 24, 2), _convolution(24, _CHANNELS, 2), _convolution(40, _CHANNELS))
-        #: Sees the whole face, and with it where and how large its parts should be.
+        #: Its features cover the whole face, and so where and how large the face's parts should be.
         self.coarse = nn.Sequential(
             _convolution(_CHANNELS, 64, 2),
             _convolution(64, 64),
@@ -84,11 +117,13 @@ class FaceReader(nn.Module):
         self.identity_head = nn.Sequential(
             nn.Linear((_MAPS + 1) * _CHANNELS, 128), nn.ReLU(), nn.Linear(128, IDENTITY_CHANNELS)
         )
-        rows, columns = torch.meshgrid(*2 * [torch.linspace(-1, 1, RESOLUTION // STRIDE)], indexing="ij")
+        rows, columns = torch.meshgrid(
+            *2 * [torch.linspace(-1, 1, READER_RESOLUTION // ATTENTION_STRIDE)], indexing="ij"
+        )
         self.register_buffer("_places", torch.stack([columns, rows], -1).flatten(0, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Outputs:
-        """Pictures (b, 3, 128, 128) in [-1, 1]."""
+    def forward(self, images: Tensor) -> ReaderOutputs:
+        """Reads pictures (b, 3, 128, 128) in [-1, 1]."""
         fine = self.fine(images)
         coarse = self.coarse(fine)
         wide = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -102,7 +137,7 @@ class FaceReader(nn.Module):
         shape = torch.cat([place, spread.clamp(min=1e-5).sqrt(), concentration], 2)  # [b, maps, 5]
         whole = coarse.mean((2, 3))
         mouth, eyes = (torch.cat([seen[:, part], whole, shape[:, part]], 1) for part in (_MOUTH, _EYES))
-        return Outputs(
+        return ReaderOutputs(
             mouth=self.mouth_head(mouth),
             blink=self.blink_head(eyes)[:, 0],
             rotation=self.rotation_head(torch.cat([shape.flatten(1), whole], 1)),
@@ -113,9 +148,11 @@ class FaceReader(nn.Module):
 
     @torch.no_grad()
     def read(self, frames: np.ndarray, batch: int = 64) -> Reading:
-        """
+        """Reads frames of any resolution.
+
         Args:
-            frames: RGB uint8 (t, h, w, 3), square; other resolutions than 128 are resized.
+            frames: square RGB pictures, uint8 (t, h, h, 3), resized to 128 x 128 where they differ.
+            batch: number of pictures at a time.
 
         Raises:
             ValueError: if the frames have another shape or type.
@@ -125,7 +162,7 @@ class FaceReader(nn.Module):
         self.eval()
         device = next(self.parameters()).device
         parts = [self(resized(to_float(part.to(device)))) for part in torch.from_numpy(frames).split(batch)]
-        seen = Outputs(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        seen = ReaderOutputs(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
         return Reading(
             mouth_opening=seen.mouth[:, 0].numpy(),
             mouth_width=seen.mouth[:, 1].numpy(),
@@ -136,14 +173,20 @@ class FaceReader(nn.Module):
         )
 
     def save(self, directory: Path) -> None:
-        """Write ``reader.safetensors``."""
+        """Writes `reader.safetensors`, whole or not at all."""
         directory.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(weights, directory / "reader.safetensors")
+        with atomic_write(directory / "reader.safetensors") as file:
+            file.write(save(weights))
 
     @classmethod
     def load(cls, directory: Path) -> FaceReader:
-        """Raises ``FileNotFoundError`` or ``ValueError`` that names the file."""
+        """Reads `reader.safetensors`.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            ValueError: naming the file, if it holds no reader of this version.
+        """
         path = Path(directory) / "reader.safetensors"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: train a reader with `python -m training.train_reader`")
@@ -157,16 +200,47 @@ class FaceReader(nn.Module):
         return reader.eval()
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """People, and who they are to a reader.
+
+    Attributes:
+        names: names of the n people's clips.
+        identity: unit vectors (n, 64) of their portraits.
+    """
+
+    names: tuple[str, ...]
+    identity: np.ndarray
+
+    @classmethod
+    def of(cls, clips: Mapping[str, TrainingClip], reader: FaceReader) -> Gallery:
+        """The people of the first `GALLERY_SIZE` clips."""
+        names = tuple(clips)[:GALLERY_SIZE]
+        return cls(names, reader.read(np.stack([portrait_of(clips[name])[0] for name in names])).identity)
+
+    def share_recognised(self, identity: np.ndarray, name: str) -> float | None:
+        """Share of the frames, of identities (t, 64), in which `name` is the nearest; None if not in the gallery."""
+        if name not in self.names:
+            return None
+        return float((nearest(identity, self.identity) == self.names.index(name)).mean())
+
+
 def known_accuracy(directory: Path) -> dict[str, float]:
-    """What ``reader.json`` says of a reader on renders of people whom it had never seen.
+    """What `reader.json` says of a reader's accuracy on renders of people whom it had never seen.
+
+    Returns:
+        The fields of `training.evaluation.reader_accuracy.ReaderAccuracy`.
 
     Raises:
-        ValueError: if it was never tested, or if its mouth opening correlates by less than ``NEEDED_CORRELATION``.
+        ValueError: if the reader was never tested, or if its mouth opening correlates by less than
+            `NEEDED_CORRELATION`.
     """
     path = Path(directory) / "reader.json"
     report = json.loads(path.read_text()) if path.is_file() else {}
     if "test" not in report:
-        raise ValueError(f"{path} says of no test: `python -m training.train_reader --out {directory} --test DIR`")
+        raise ValueError(
+            f"{path} reports no test of the reader: run `python -m training.train_reader --out {directory} --test DIR`"
+        )
     accuracy: dict[str, float] = report["test"]["renders"]
     reached = accuracy["opening_correlation"]
     if reached < NEEDED_CORRELATION:
@@ -179,9 +253,9 @@ def known_accuracy(directory: Path) -> dict[str, float]:
 
 def resized(images: Tensor) -> Tensor:
     """Pictures (b, 3, h, h) as the network takes them: (b, 3, 128, 128)."""
-    if images.shape[-1] == RESOLUTION:
+    if images.shape[-1] == READER_RESOLUTION:
         return images
-    size = (RESOLUTION, RESOLUTION)
+    size = (READER_RESOLUTION, READER_RESOLUTION)
     return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 

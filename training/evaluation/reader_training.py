@@ -14,37 +14,86 @@ from tqdm import tqdm
 
 from training.clips.clip import TrainingClip
 from training.clips.folder import READER_LABELS, clip_paths
-from training.evaluation.reader import RESOLUTION, ROTATION_UNIT, STRIDE, FaceReader, Outputs, resized
+from training.evaluation.reader import (
+    ATTENTION_STRIDE,
+    READER_RESOLUTION,
+    ROTATION_UNIT,
+    FaceReader,
+    ReaderOutputs,
+    resized,
+)
 
 _MIRRORED = (-1.0, 1.0, -1.0)  # a mirror turns yaw and roll around
 
-
 _EYES = (0.08, 0.28, 0.92, 0.55)  # left, top, right, bottom of the band that holds both eyes, in sizes of the face box
-
 
 _TEMPERATURE = 0.1  # of the identities' likeness
 
 
-class _Batch(NamedTuple):
-    """Two pictures of each of b / 2 people: first one of everybody, then the others."""
+@dataclass(frozen=True)
+class ReaderRecipe:
+    """How a reader is trained.
 
-    images: Tensor  # (b, 3, 128, 128) in [-1, 1]
-    mouth_box: Tensor  # (b, 4) left, top, right, bottom in [-1, 1]
-    face_box: Tensor  # (b, 4)
-    labels: Tensor  # (b, 6) opening, width, blink; yaw, pitch, roll in units of 20 degrees
+    Attributes:
+        steps: number of optimizer steps.
+        batch_size: number of pictures in a batch, two of each person.
+        learning_rate: highest learning rate.
+        frames_per_clip: number of frames of each clip that are trained on.
+        seed: seed of the weights, the frames and their changes.
+
+    Raises:
+        ValueError: if a batch holds fewer than two people, or a clip gives fewer than two frames.
+    """
+
+    steps: int = 1000
+    batch_size: int = 48
+    learning_rate: float = 3e-3
+    frames_per_clip: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 4 or self.frames_per_clip < 2:
+            raise ValueError("identity needs two pictures or more of two people or more")
+
+
+class ReaderBatch(NamedTuple):
+    """Two pictures of each of b / 2 people: first one of everybody, then the others.
+
+    Attributes:
+        images: pictures (b, 3, 128, 128) in [-1, 1].
+        mouth_box: left, top, right and bottom (b, 4) in [-1, 1].
+        face_box: left, top, right and bottom (b, 4) in [-1, 1].
+        labels: mouth opening, mouth width, blink (b, 6), then yaw, pitch, roll in units of 20 degrees.
+    """
+
+    images: Tensor
+    mouth_box: Tensor
+    face_box: Tensor
+    labels: Tensor
 
 
 @dataclass
-class _Pictures:
-    """Single frames with their labels, as many of each clip."""
+class LabelledPictures:
+    """Single frames with their labels, the same number n of each clip.
 
-    frames: Tensor  # uint8 (clips, n, 3, 128, 128)
-    boxes: Tensor  # (clips, n, 2, 4) of mouth and face: left, top, right, bottom in [-1, 1]
-    labels: Tensor  # (clips, n, 6)
+    Attributes:
+        frames: uint8 pictures (clips, n, 3, 128, 128).
+        boxes: boxes (clips, n, 2, 4) of mouth and face: left, top, right and bottom in [-1, 1].
+        labels: labels (clips, n, 6), as in `ReaderBatch`.
+    """
+
+    frames: Tensor
+    boxes: Tensor
+    labels: Tensor
 
     @classmethod
-    def read(cls, directory: Path, frames_per_clip: int, rng: np.random.Generator) -> _Pictures:
-        """Random frames of every clip, one of each equally long part; frames amid a blink are taken first."""
+    def read(cls, directory: Path, frames_per_clip: int, rng: np.random.Generator) -> LabelledPictures:
+        """Random frames of every clip, one of each equally long part; up to a quarter are replaced by blinking frames.
+
+        Raises:
+            FileNotFoundError: if there is no clip.
+            ValueError: if a clip lacks a label.
+        """
         parts = []
         for path in tqdm(clip_paths(directory), desc="reading clips", unit="clip"):
             clip = TrainingClip.load(path, needs=READER_LABELS)
@@ -58,65 +107,68 @@ class _Pictures:
             boxes = boxes / (clip.frames.shape[1] / 2) - 1
             columns = (clip.mouth_opening, clip.mouth_width, clip.blink, *clip.rotation.T / ROTATION_UNIT)
             frames = torch.from_numpy(clip.frames[kept]).movedim(-1, 1).contiguous()
-            if frames.shape[-1] != RESOLUTION:
+            if frames.shape[-1] != READER_RESOLUTION:
                 frames = resized(frames.float()).round().clamp(0, 255).to(torch.uint8)
             labels = torch.from_numpy(np.stack([column[kept] for column in columns], 1).astype(np.float32))
             parts.append((frames, torch.from_numpy(boxes.astype(np.float32)), labels))
         return cls(*(torch.stack(column) for column in zip(*parts, strict=True)))
 
-    def batch(self, rng: np.random.Generator, size: int) -> _Batch:
-        """Random pictures, changed as other heads, other places and a soft decoder would."""
+    def batch(self, rng: np.random.Generator, size: int) -> ReaderBatch:
+        """Up to `size` random pictures, changed as other heads, other places and a soft decoder would."""
         clips, frames = self.frames.shape[:2]
         people = rng.permutation(clips)[: size // 2]
-        size = 2 * len(people)
         moments = np.concatenate([rng.permutation(frames)[:2].reshape(2, 1) for _ in people], 1).reshape(-1)
         chosen = (torch.from_numpy(np.tile(people, 2)), torch.from_numpy(moments))
         images, boxes, labels = self.frames[chosen].float() / 127.5 - 1, self.boxes[chosen], self.labels[chosen]
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return torch.from_numpy(rng.uniform(low, high, (size, *shape)).astype(np.float32))
-
-        # What is around a face says nothing of whose it is: some have another person's surroundings.
-        outside = (1 - _inside(boxes[:, 1], margin=0.15)) * (uniform(0, 1) < 0.4).float()[:, None, None, None]
-        images = torch.lerp(images, images.roll(1, 0), outside)
-
-        # A view of the picture: mirrored or not, scaled and shifted.  view = scale * picture + shift
-        flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-        scale, shift = uniform(0.85, 1.18), uniform(-0.15, 0.15, 2)
-        matrix = torch.zeros(size, 2, 3)
-        matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, :, 2] = flip * scale, scale, shift
-        grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
-        images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        boxes = (boxes - shift.repeat(1, 2)[:, None]) / scale[:, None, None]
-        mirrored = torch.stack([-boxes[..., 2], boxes[..., 1], -boxes[..., 0], boxes[..., 3]], -1)
-        boxes = torch.where(flip[:, None, None] < 0, mirrored, boxes)
-        turned = torch.cat([labels[:, :3], labels[:, 3:] * torch.tensor(_MIRRORED)], 1)
-        labels = torch.where(flip[:, None] < 0, turned, labels)
-
-        # Generated frames are softer than renders, some much so.
-        window = int(rng.choice([3, 5]))
-        soft = functional.avg_pool2d(images, window, 1, window // 2, count_include_pad=False)
-        images = torch.lerp(images, soft, (1.4 * uniform(0, 1, 1, 1, 1) - 0.4).clamp(min=0))
-        grey = images.mean(1, keepdim=True).expand_as(images)
-        images = torch.lerp(grey, images, uniform(0.4, 1.3, 1, 1, 1))
-        images = images * uniform(0.75, 1.25, 1, 1, 1) * uniform(0.88, 1.12, 3, 1, 1) + uniform(-0.2, 0.2, 1, 1, 1)
-        noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
-        images = (images + 0.04 * uniform(0, 1, 1, 1, 1) * noise).clamp(-1, 1)
-        return _Batch(images, boxes[:, 0], boxes[:, 1], labels)
+        images = _exchanged_surroundings(rng, images, boxes[:, 1])
+        images, boxes, labels = _moved(rng, images, boxes, labels)
+        return ReaderBatch(_degraded(rng, images), boxes[:, 0], boxes[:, 1], labels)
 
 
-def _inside(boxes: Tensor, margin: float) -> Tensor:
-    """1 inside of boxes (b, 4) enlarged by `margin` of their size on each side, 0 outside: (b, 1, 128, 128)."""
+def train_reader(data: Path, recipe: ReaderRecipe) -> FaceReader:
+    """A reader trained on random frames; on the CPU, the same for the same recipe and clips.
+
+    Args:
+        data: directory of clips with labels.
+        recipe: how to train.
+
+    Raises:
+        FileNotFoundError: if there is no clip.
+        ValueError: if a clip lacks a label.
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    pictures = LabelledPictures.read(data, recipe.frames_per_clip, rng)
+    reader = FaceReader().train()
+    optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.15
+    )
+    progress = tqdm(range(recipe.steps), desc="reader", unit="step", smoothing=0.05)
+    for step in progress:
+        batch = pictures.batch(rng, recipe.batch_size)
+        errors = _errors(reader(batch.images), batch)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(errors.values())).sum().backward()
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            progress.set_postfix({name: f"{value.item():.4f}" for name, value in errors.items()})
+    return reader.eval()
+
+
+def inside_boxes(boxes: Tensor, margin: float) -> Tensor:
+    """Masks (b, 1, 128, 128): 1 inside of boxes (b, 4) enlarged by `margin` of their size on each side, 0 outside."""
     size = boxes[:, 2:] - boxes[:, :2]
     low, high = boxes[:, :2] - margin * size, boxes[:, 2:] + margin * size
-    pixels = (torch.arange(RESOLUTION) + 0.5) * 2 / RESOLUTION - 1
+    pixels = (torch.arange(READER_RESOLUTION) + 0.5) * 2 / READER_RESOLUTION - 1
     within = (pixels > low[..., None]) & (pixels < high[..., None])  # [b, 2, pixels]
     return (within[:, 1, :, None] & within[:, 0, None]).float()[:, None]
 
 
-def _attention_target(boxes: Tensor) -> Tensor:
-    """How much of each cell the box (left, top, right, bottom in [-1, 1]) covers, as a distribution (b, cells)."""
-    cells = RESOLUTION // STRIDE
+def attention_target(boxes: Tensor) -> Tensor:
+    """How much of each cell boxes (b, 4; left, top, right, bottom in [-1, 1]) cover: distributions (b, cells)."""
+    cells = READER_RESOLUTION // ATTENTION_STRIDE
     edges = torch.linspace(-1, 1, cells + 1, device=boxes.device)
 
     def overlap(low: Tensor, high: Tensor) -> Tensor:
@@ -127,55 +179,70 @@ def _attention_target(boxes: Tensor) -> Tensor:
     return covered / covered.sum(1, keepdim=True).clamp(min=1e-6)
 
 
-def _contrastive_error(identity: Tensor) -> Tensor:
-    """InfoNCE of (b, 64): the second half's people are those of the first half, in the same order."""
+def contrastive_error(identity: Tensor) -> Tensor:
+    """InfoNCE () of identities (b, 64): the second half's people are those of the first half, in the same order."""
     likeness = identity @ identity.T / _TEMPERATURE
     likeness = likeness.masked_fill(torch.eye(len(identity), dtype=torch.bool, device=identity.device), -1e4)
     people = len(identity) // 2
     return functional.cross_entropy(likeness, torch.arange(len(identity), device=identity.device).roll(people))
 
 
-def _errors(outputs: Outputs, batch: _Batch) -> dict[str, Tensor]:
-    """What is trained on, weighted."""
+def _errors(outputs: ReaderOutputs, batch: ReaderBatch) -> dict[str, Tensor]:
+    """The weighted terms of the loss."""
     opening, width = (outputs.mouth - batch.labels[:, :2]).square().mean(0)
     size = batch.face_box[:, 2:] - batch.face_box[:, :2]
     corner = batch.face_box[:, :2]
     eyes = torch.cat([corner + size * torch.tensor(_EYES[:2]), corner + size * torch.tensor(_EYES[2:])], 1)
-    targets = torch.stack([_attention_target(batch.mouth_box), _attention_target(eyes)], 1)
+    targets = torch.stack([attention_target(batch.mouth_box), attention_target(eyes)], 1)
     return {
         "opening": 4 * opening,
         "width": width,
         "blink": (outputs.blink - batch.labels[:, 2]).square().mean(),
-        "turn": 2 * (outputs.rotation - batch.labels[:, 3:]).square().mean(),
+        "rotation": 2 * (outputs.rotation - batch.labels[:, 3:]).square().mean(),
         "place": 0.1 * -(targets * outputs.attention.log_softmax(2)).sum(2).mean(),
         "centre": 4 * (outputs.face_centre - (corner + size / 2)).square().mean(),
-        "identity": 0.1 * _contrastive_error(outputs.identity),
+        "identity": 0.1 * contrastive_error(outputs.identity),
     }
 
 
-def train_reader(
-    data: Path, *, steps: int, batch_size: int, learning_rate: float = 3e-3, frames_per_clip: int = 32, seed: int = 0
-) -> FaceReader:
-    """A reader trained on random frames of the clips in ``data``; on the CPU, the same for the same seed.
+def _exchanged_surroundings(rng: np.random.Generator, images: Tensor, face_boxes: Tensor) -> Tensor:
+    """Gives some pictures another person's surroundings: what is around a face says nothing of whose it is."""
+    exchanged = (_uniform(rng, 0, 1, len(images)) < 0.4).float()[:, None, None, None]
+    outside = (1 - inside_boxes(face_boxes, margin=0.15)) * exchanged
+    return torch.lerp(images, images.roll(1, 0), outside)
 
-    Raises:
-        FileNotFoundError: if there is no clip.
-        ValueError: if a clip lacks a label.
-    """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    pictures = _Pictures.read(data, frames_per_clip, rng)
-    reader = FaceReader().train()
-    optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1, pct_start=0.15)
-    progress = tqdm(range(steps), desc="reader", unit="step", smoothing=0.05)
-    for step in progress:
-        batch = pictures.batch(rng, batch_size)
-        errors = _errors(reader(batch.images), batch)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(errors.values())).sum().backward()
-        optimizer.step()
-        schedule.step()
-        if step % 10 == 0:
-            progress.set_postfix({name: f"{value.item():.4f}" for name, value in errors.items()})
-    return reader.eval()
+
+def _moved(rng: np.random.Generator, images: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirrors some pictures, scales and shifts all, and their boxes (b, 2, 4) and labels with them."""
+    size = len(images)
+    flip = torch.where(_uniform(rng, 0, 1, size) < 0.5, -1.0, 1.0)
+    # view = scale * picture + shift
+    scale, shift = _uniform(rng, 0.85, 1.18, size), _uniform(rng, -0.15, 0.15, size, 2)
+    matrix = torch.zeros(size, 2, 3)
+    matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, :, 2] = flip * scale, scale, shift
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    boxes = (boxes - shift.repeat(1, 2)[:, None]) / scale[:, None, None]
+    mirrored = torch.stack([-boxes[..., 2], boxes[..., 1], -boxes[..., 0], boxes[..., 3]], -1)
+    boxes = torch.where(flip[:, None, None] < 0, mirrored, boxes)
+    turned = torch.cat([labels[:, :3], labels[:, 3:] * torch.tensor(_MIRRORED)], 1)
+    return images, boxes, torch.where(flip[:, None] < 0, turned, labels)
+
+
+def _degraded(rng: np.random.Generator, images: Tensor) -> Tensor:
+    """Softens pictures, some much, as generated ones are; changes their colours and light; adds noise."""
+    size = len(images)
+    window = int(rng.choice([3, 5]))
+    soft = functional.avg_pool2d(images, window, 1, window // 2, count_include_pad=False)
+    images = torch.lerp(images, soft, (1.4 * _uniform(rng, 0, 1, size, 1, 1, 1) - 0.4).clamp(min=0))
+    grey = images.mean(1, keepdim=True).expand_as(images)
+    images = torch.lerp(grey, images, _uniform(rng, 0.4, 1.3, size, 1, 1, 1))
+    light = _uniform(rng, 0.75, 1.25, size, 1, 1, 1)
+    tint = _uniform(rng, 0.88, 1.12, size, 3, 1, 1)
+    images = images * light * tint + _uniform(rng, -0.2, 0.2, size, 1, 1, 1)
+    noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
+    return (images + 0.04 * _uniform(rng, 0, 1, size, 1, 1, 1) * noise).clamp(-1, 1)
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
+    return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Pictures that show at a glance what an evaluation has generated."""
+"""Pictures that show at a glance what an evaluation generates."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from training.evaluation.evaluated_video import EvaluatedVideo
 from training.evaluation.metrics import correlation
-from training.evaluation.sync import EvaluatedVideo
 
 
 def write_strip(videos: Sequence[EvaluatedVideo], path: Path, rows: int = 6) -> None:
-    """Draws the mouth opening over time, generated (orange) over true (grey), of the first few videos."""
-    width, height, margin = 900, 110, 22
+    """Draws the mouth opening over time, generated (orange) over true (grey).
+
+    Args:
+        videos: generated videos.
+        path: PNG file.
+        rows: number of videos, at most, that are drawn.
+    """
+    width, height, margin = 900, 110, 22  # pixels
     chosen = videos[:rows]
     image = Image.new("RGB", (width, height * len(chosen)), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
@@ -36,7 +42,14 @@ def write_strip(videos: Sequence[EvaluatedVideo], path: Path, rows: int = 6) -> 
 
 
 def write_contact_sheet(videos: Sequence[EvaluatedVideo], path: Path, columns: int = 10, rows: int = 8) -> None:
-    """Writes the portrait and frames evenly spaced in time: for each video the true ones, below them the generated."""
+    """Writes the portrait and frames evenly spaced in time: for each video the true ones above the generated ones.
+
+    Args:
+        videos: generated videos.
+        path: PNG file.
+        columns: number of frames of each video.
+        rows: number of videos, at most, that are shown.
+    """
     sheet = []
     for video in videos[:rows]:
         times = np.linspace(0, len(video.frames) - 1, columns).round().astype(int)

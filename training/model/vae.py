@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -103,3 +104,29 @@ def to_float(frames: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """Pictures (..., 3, h, w) in [-1, 1] to uint8 (..., h, w, 3)."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)
+
+
+@torch.no_grad()
+def encode_frames(vae: VAE, frames: np.ndarray, batch_size: int = 16) -> Tensor:
+    """uint8 pictures (t, h, w, 3) to scaled latents (t, c, h / factor, w / factor) on the VAE's device.
+
+    Args:
+        vae: encoder of the pictures.
+        frames: RGB pictures.
+        batch_size: number of pictures at a time; large batches are slow on a CPU.
+    """
+    device = next(vae.parameters()).device
+    return torch.cat([vae.encode(part.to(device)) for part in to_float(torch.from_numpy(frames)).split(batch_size)])
+
+
+@torch.no_grad()
+def decode_frames(vae: VAE, latents: Tensor, batch_size: int = 16) -> np.ndarray:
+    """Scaled latents (t, c, h, w) to uint8 pictures (t, h · factor, w · factor, 3).
+
+    Args:
+        vae: decoder of the latents.
+        latents: clean latents on the VAE's device.
+        batch_size: number of pictures at a time; large batches are slow on a CPU.
+    """
+    frames: np.ndarray = torch.cat([to_uint8(vae.decode(part)).cpu() for part in latents.split(batch_size)]).numpy()
+    return frames

@@ -5,17 +5,20 @@ import pytest
 
 from training.clips.phonemes import PHONEME_CLASSES
 from training.evaluation.metrics import (
+    LipClosures,
     best_lag_correlation,
     border_ratio,
-    closures,
     colour_drift,
     correlation,
     find_blinks,
     lagged_correlation,
+    lip_closures,
     matched_events,
     mean_speed,
     nearest,
-    psnr_table,
+    nearest_pictures,
+    picture_psnr,
+    psnr,
     rank_correlation,
     share_inside,
     wandering,
@@ -24,28 +27,29 @@ from training.speakers.speaker import make_clip
 
 
 def classes(text: str) -> np.ndarray:
-    """Two letters for each frame; ``_`` is silence."""
+    """Two letters for each frame; `_` is silence."""
     return np.array([0 if letter == "_" else PHONEME_CLASSES.index(letter) for letter in text])
 
 
 def test_a_mouth_closes_for_a_sound_in_any_of_its_frames() -> None:
     opening = np.array([0.5, 0.1, 0.5, 0.5, 0.9, 0.0])
-    assert closures(opening, classes("_mm_kkpp__bb")) == (2, 3)  # m in frames 0 and 1, p in 3, b in 5
+    assert lip_closures(opening, classes("_mm_kkpp__bb")) == LipClosures(2, 3)  # m in frames 0 and 1, p in 3, b in 5
 
 
 def test_sounds_beyond_the_end_do_not_count() -> None:
-    assert closures(np.array([0.0]), classes("__mm")) == (0, 0)
+    assert lip_closures(np.array([0.0]), classes("__mm")) == LipClosures(0, 0)
+    assert LipClosures(0, 0).share is None
 
 
 def test_the_truth_closes_its_lips_and_an_open_mouth_does_not() -> None:
     clips = [make_clip(seed, seconds=2.0, resolution=32) for seed in (1, 2, 3)]
     truth, open_mouth = (
-        np.sum([closures(opening(clip), clip.phoneme_class) for clip in clips], axis=0)
+        LipClosures.total(lip_closures(opening(clip), clip.phoneme_class) for clip in clips)
         for opening in (lambda clip: clip.mouth_opening, lambda clip: np.ones_like(clip.mouth_opening))
     )
-    assert truth[1] >= 2
-    assert truth[0] == truth[1]
-    assert tuple(open_mouth) == (0, truth[1])
+    assert truth.sounds >= 2
+    assert truth.share == 1
+    assert open_mouth == LipClosures(0, truth.sounds)
 
 
 def test_a_jump_between_clips_shows() -> None:
@@ -107,6 +111,7 @@ def test_rank_correlation_by_hand() -> None:
 def test_a_head_that_never_moves_follows_no_speed() -> None:
     still = np.array([mean_speed(np.zeros((20, 3))) for _ in range(4)])
     assert rank_correlation(np.arange(4.0), still) == 0
+    assert rank_correlation(np.zeros(1), np.ones(1)) == rank_correlation(np.zeros(0), np.zeros(0)) == 0
 
 
 def test_a_steady_turn_has_its_speed() -> None:
@@ -152,4 +157,21 @@ def test_wandering_by_hand() -> None:
 
 def test_psnr_by_hand() -> None:
     black, grey = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 51, np.uint8)
-    assert psnr_table(black, grey)[0, 0] == pytest.approx(-20 * np.log10(0.2))
+    assert psnr(black, grey) == pytest.approx(-20 * np.log10(0.2))
+    assert picture_psnr(np.concatenate([black, grey]), np.concatenate([grey, grey])) == pytest.approx(
+        [-20 * np.log10(0.2), 100]
+    )
+    assert psnr(np.array([0.0, 0.5]), np.array([0.0, 0.6]), data_range=2.0) == pytest.approx(10 * np.log10(4 / 0.005))
+
+
+def test_equal_pictures_have_100_db_and_broken_ones_none() -> None:
+    grey = np.full((1, 2, 2, 3), 51, np.uint8)
+    assert psnr(grey, grey) == 100
+    assert psnr(np.zeros(3), np.full(3, 1e-9), data_range=1.0) == 100
+    assert np.isnan(psnr(np.full(3, np.nan), np.zeros(3)))
+
+
+def test_the_nearest_picture_has_the_least_error() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
+    shuffled = np.array([3, 0, 4, 1, 2])
+    np.testing.assert_array_equal(nearest_pictures(pictures[shuffled] // 2 * 2, pictures), shuffled)

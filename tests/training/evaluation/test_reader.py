@@ -1,4 +1,4 @@
-"""The face reader: what it learns and saves, what it is said to be able to, and when it may not judge."""
+"""The face reader: what it learns and saves, how well it reads, and when it may not judge."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known_faces import face_centre, identity_of
 
 from training.clips.clip import TrainingClip
 from training.evaluation.reader import FaceReader, Reading, known_accuracy
 from training.evaluation.reader_accuracy import reader_accuracy
-from training.evaluation.reader_training import _attention_target, _contrastive_error, _inside, _Pictures
+from training.evaluation.reader_training import LabelledPictures, attention_target, contrastive_error, inside_boxes
 from training.speakers.speaker import make_clip
 from training.train_reader import main
 
@@ -25,7 +26,7 @@ def clip() -> TrainingClip:
 
 def test_the_attention_target_is_where_the_box_is() -> None:
     boxes = torch.tensor([[0.0, 0.5, 0.5, 1.0], [-1.0, -1.0, 1.0, 1.0]])
-    target = _attention_target(boxes).unflatten(1, (32, 32))
+    target = attention_target(boxes).unflatten(1, (32, 32))
     torch.testing.assert_close(target.sum((1, 2)), torch.ones(2))
     torch.testing.assert_close(target[0, 24:, 16:24].sum(), torch.tensor(1.0))
     torch.testing.assert_close(target[1], torch.full((32, 32), 1 / 1024))
@@ -37,7 +38,7 @@ def test_a_batch_shows_everybody_twice_and_a_mirror_turns_the_head_around(clip: 
         turned[:, 0] = yaw
         dataclasses.replace(clip, rotation=turned).save(tmp_path / f"{number}.npz")
     rng = np.random.default_rng(0)
-    pictures = _Pictures.read(tmp_path, 4, rng)
+    pictures = LabelledPictures.read(tmp_path, 4, rng)
     yaws = torch.stack([pictures.batch(rng, 4).labels[:, 3] for _ in range(8)])
     torch.testing.assert_close(yaws[:, :2].abs(), yaws[:, 2:].abs())  # the same people, not always mirrored alike
     assert {round(abs(value), 3) for value in yaws.flatten().tolist()} == {0.5, 1.0}
@@ -53,9 +54,9 @@ def test_the_boxes_move_with_the_picture(clip: TrainingClip, tmp_path: Path) -> 
     for name in ("1", "2"):
         dataclasses.replace(clip, frames=frames, face_box=boxes, mouth_box=boxes).save(tmp_path / f"{name}.npz")
     rng = np.random.default_rng(0)
-    batch = _Pictures.read(tmp_path, 4, rng).batch(rng, 4)
-    inside = _inside(batch.face_box, margin=-0.1)
-    outside = 1 - _inside(batch.face_box, margin=0.1)
+    batch = LabelledPictures.read(tmp_path, 4, rng).batch(rng, 4)
+    inside = inside_boxes(batch.face_box, margin=-0.1)
+    outside = 1 - inside_boxes(batch.face_box, margin=0.1)
     light = batch.images.mean(1, keepdim=True)
     assert (light * inside).sum() / inside.sum() > (light * outside).sum() / outside.sum() + 0.8
 
@@ -63,13 +64,13 @@ def test_the_boxes_move_with_the_picture(clip: TrainingClip, tmp_path: Path) -> 
 def test_identities_are_drawn_to_their_own_and_away_from_others() -> None:
     people = torch.eye(4)
     right, wrong = torch.cat([people, people]), torch.cat([people, people.roll(1, 0)])
-    assert _contrastive_error(right) < 0.01
-    assert _contrastive_error(wrong) > 5
-    assert _contrastive_error(torch.ones(8, 4) / 2) == pytest.approx(np.log(7), abs=1e-4)  # chance
+    assert contrastive_error(right) < 0.01
+    assert contrastive_error(wrong) > 5
+    assert contrastive_error(torch.ones(8, 4) / 2) == pytest.approx(np.log(7), abs=1e-4)  # chance
 
 
-class KnowsAll(FaceReader):
-    """Reads what the clips say, by the sum of a frame's pixels; ``people`` are the identities that it sees."""
+class LabelReader(FaceReader):
+    """Reads the labels of the clips that it knows by their frames; `people` are the identities that it sees."""
 
     def __init__(self, clips: list[TrainingClip], people: np.ndarray, blink: float = 1.0) -> None:
         super().__init__()
@@ -78,32 +79,31 @@ class KnowsAll(FaceReader):
 
     def read(self, frames: np.ndarray, batch: int = 64) -> Reading:
         clip, one = self.answers[frames.tobytes()]
-        centre = (clip.face_box[:, :2] + clip.face_box[:, 2:] / 2) / clip.frames.shape[1]
-        identity = np.tile(np.eye(len(self.answers), dtype=np.float32)[one], (len(frames), 1))
+        identity = identity_of(one, len(frames), people=len(self.answers))
         first = clip.mouth_opening.argmin()
         identity[first] = np.eye(len(self.answers))[list(self.answers).index(frames.tobytes())]
         blink = self.blink * clip.blink
-        return Reading(clip.mouth_opening, clip.mouth_width, blink, clip.rotation, centre, identity)
+        return Reading(clip.mouth_opening, clip.mouth_width, blink, clip.rotation, face_centre(clip), identity)
 
 
-def test_the_accuracy_of_one_who_knows_all_and_of_one_who_mistakes_people() -> None:
+def test_the_accuracy_of_a_reader_that_knows_all_and_of_one_that_mistakes_people() -> None:
     clips = [make_clip(seed, seconds=3, resolution=32) for seed in (5, 6, 7)]
     assert sum(clip.blink.any() for clip in clips) >= 2
-    accuracy = reader_accuracy(KnowsAll(clips, np.arange(3)), clips)
+    accuracy = reader_accuracy(LabelReader(clips, np.arange(3)), clips)
     for name in ("opening_correlation", "blink_correlation", "blink_precision", "blink_recall", "identity_nearest"):
-        assert accuracy[name] == pytest.approx(1)
-    assert accuracy["face_centre_error"] == accuracy["rotation_error_degrees"] == 0
-    assert accuracy["blinks"] >= 2
-    permuted = reader_accuracy(KnowsAll(clips, np.array([1, 2, 0])), clips)
-    assert permuted["identity_nearest"] == 0
-    blind = reader_accuracy(KnowsAll(clips, np.zeros(3, int), blink=0.3), clips)
-    assert blind["blink_recall"] == 0
-    assert blind["blink_correlation"] == pytest.approx(1)
-    assert blind["identity_nearest"] == pytest.approx(1 / 3)  # everybody is taken for the first: chance
+        assert getattr(accuracy, name) == pytest.approx(1)
+    assert accuracy.face_centre_error == accuracy.rotation_error_degrees == 0
+    assert accuracy.blinks >= 2
+    permuted = reader_accuracy(LabelReader(clips, np.array([1, 2, 0])), clips)
+    assert permuted.identity_nearest == 0
+    blind = reader_accuracy(LabelReader(clips, np.zeros(3, int), blink=0.3), clips)
+    assert blind.blink_recall == 0
+    assert blind.blink_correlation == pytest.approx(1)
+    assert blind.identity_nearest == pytest.approx(1 / 3)  # everybody is taken for the first: chance
 
 
 def test_a_reader_that_reads_badly_or_was_never_tested_may_not_judge(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="says of no test"):
+    with pytest.raises(ValueError, match="reports no test"):
         known_accuracy(tmp_path)
     path = tmp_path / "reader.json"
     for reached, good in ((0.979, False), (0.981, True)):
@@ -139,7 +139,7 @@ def test_training_writes_a_reader_that_can_be_loaded_and_tested_again(clip: Trai
     assert main([f"--data={data}", f"--out={out}", f"--test={data}", *options]) == 0
     report = json.loads((out / "reader.json").read_text())
     assert report["training"]["steps"] == 2
-    assert report["test"]["renders"] == reader_accuracy(FaceReader.load(out), [clip])
+    assert report["test"]["renders"] == dataclasses.asdict(reader_accuracy(FaceReader.load(out), [clip]))
     assert (out / "reader.safetensors").stat().st_size < 2_000_000
     assert main([f"--out={out}", f"--test={data}"]) == 0
     assert json.loads((out / "reader.json").read_text()) == report
