@@ -1,4 +1,4 @@
-"""The clips of a folder."""
+"""The clips of a directory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from pathlib import Path
 
 from training.clips.clip import TrainingClip
 
-#: The labels that a face reader learns from.
+#: Labels that a face reader learns from, and is tested on.
 READER_LABELS = ("mouth_opening", "mouth_width", "blink", "rotation")
 
+_OTHER_LABELS = ("waveform", "head_speed", "phoneme_class")
 
-_SYNC_LABELS = ("waveform", "head_speed", "phoneme_class")
+
+def clip_paths(directory: Path) -> list[Path]:
+    """Files of a directory's clips, sorted by name.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    paths = sorted(Path(directory).glob("*.npz"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{directory} has no clips: make some with `python -m training.corpus` or `python -m training.prepare`"
+        )
+    return paths
 
 
 def load_clips(directory: Path) -> dict[str, TrainingClip]:
@@ -18,18 +31,7 @@ def load_clips(directory: Path) -> dict[str, TrainingClip]:
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: naming the first clip that lacks a label, as footage does.
+        ValueError: if a clip lacks a label, as those of footage do. It names the first such clip.
     """
-    return {path.stem: TrainingClip.load(path, needs=(*READER_LABELS, *_SYNC_LABELS)) for path in clip_paths(directory)}
-
-
-def clip_paths(directory: Path) -> list[Path]:
-    """The files of a directory's clips, sorted by name.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    paths = sorted(Path(directory).glob("*.npz"))
-    if not paths:
-        raise FileNotFoundError(f"{directory} has no clips: make some with `python -m training.corpus`")
-    return paths
+    labels = (*READER_LABELS, *_OTHER_LABELS)
+    return {path.stem: TrainingClip.load(path, needs=labels) for path in clip_paths(directory)}

@@ -21,7 +21,8 @@ from training.model.model import EmoModel
 from training.model.pipeline import voice_window
 from training.model.schedule import noise_scheduler
 from training.model.vae import decode_frames, encode_frames
-from training.stages.data import MOUTH_MARGIN, TrainingBatch, head_speed_around, latent_shares, region_around
+from training.stages.data import TrainingBatch, head_speed_around
+from training.stages.regions import MOUTH_MARGIN, latent_shares, region_around
 
 #: Timesteps, of 1000, from almost pure noise, to which latents are noised.
 NOISY_TIMESTEPS = (700, 800, 900, 980)
@@ -108,7 +109,7 @@ def sync_signal(
         clips: held-out clips by name, two or more.
         reader: reader of the decoded predictions.
         windows: number of windows.
-        timesteps: timesteps that take turns.
+        timesteps: timesteps to which windows are noised, the next one for each window.
         batch_size: number of windows at a time.
         seed: seed of the windows and of their noise.
 

@@ -14,16 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from emo_rt.cascade.audio import clip_window, samples_per_frame, window
-from emo_rt.media.boxes import Box, face_region, union
 from training.clips.clip import TrainingClip
 from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
+from training.stages.regions import MOUTH_MARGIN, box_mask, latent_shares, region_around
 
 #: Windows that one with a still head, or with a head as fast as wanted, is chosen from.
 STILL_CHOICES, SPEED_CHOICES = 8, 32
-
-#: How far the mouth, as the loss weights it, reaches beyond its box on each side, in box sizes.
-MOUTH_MARGIN = 0.15
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class ClipFolder:
             clip = self.clips[rng.integers(len(self.clips))]
             index = rng.integers(len(clip.frames))
             frames.append(torch.from_numpy(clip.frames[index]))
-            mouths.append(_mask(clip.mouth_box[index], self.config.resolution, margin=0.2))
+            mouths.append(box_mask(clip.mouth_box[index], self.config.resolution, margin=0.2))
         return to_float(torch.stack(frames)), torch.stack(mouths)
 
     def phonemes(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
@@ -269,22 +266,6 @@ def head_speed_around(clip: TrainingClip, first: int, frames: int, margin: int) 
     """Head speeds (frames + 2 * margin,) in degrees per frame; those beyond the clip's ends repeat its last ones."""
     around = np.arange(first - margin, first + frames + margin)
     return torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float()
-
-
-def region_around(boxes: np.ndarray, resolution: int, margin: float) -> Tensor:
-    """Mask (1, resolution, resolution) of the union of boxes (f, 4), enlarged by `margin` of its size on each side."""
-    return torch.from_numpy(face_region(union(Box(*map(float, box)) for box in boxes), resolution, margin))[0]
-
-
-def latent_shares(boxes: np.ndarray, config: EmoConfig, margin: float) -> Tensor:
-    """Share of each latent (f, 1, h, w) that lies in boxes (f, 4) enlarged by `margin` of their size on each side."""
-    masks = torch.stack([_mask(box, config.resolution, margin) for box in boxes])
-    return torch.nn.functional.adaptive_avg_pool2d(masks, config.latent_size)
-
-
-def _mask(box: np.ndarray, resolution: int, margin: float) -> Tensor:
-    """(1, resolution, resolution): 1 inside the enlarged box (x, y, w, h) in pixels."""
-    return torch.from_numpy(face_region(Box(*map(float, box)), resolution, margin))[0]
 
 
 def _fingerprint(vae: VAE) -> str:
