@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from emo_rt.bundle import MANIFEST_NAME, Manifest
 from emo_rt.engines.registry import check_runs_here
 from emo_rt.engines.tensorrt_build import ENGINES
 from emo_rt.errors import InputError
+from emo_rt.planning.presets import PRESETS_NAME
 from export.graphs.exporter import export_parts
 from export.graphs.onnx_file import graph_spec
 from export.graphs.options import GRAPH_PARTS, BuildOptions
@@ -71,6 +73,7 @@ def build_bundle(
         model = EmoModel.load(checkpoint, **options.config_changes)
         validation = validate(model, partial, backend=_runnable(options.backend))
         write_validation(partial, validation)
+    _keep_presets(partial, directory)
     _swap(partial, directory)
     return validation, seconds
 
@@ -115,6 +118,20 @@ def _write_manifest(directory: Path, config: EmoConfig, precision: str, names: I
     manifest = Manifest(config.name, precision, runtime_config(config), noise_schedule(config), specs)
     with atomic_write(directory / MANIFEST_NAME) as file:
         file.write(f"{json.dumps(manifest.to_json(), indent=1)}\n".encode())
+
+
+def _keep_presets(partial: Path, directory: Path) -> None:
+    """Take over the measured presets of the bundle before, if its graphs were the same to the byte."""
+    presets = directory / PRESETS_NAME
+    if not presets.exists():
+        return
+    before, now = (
+        {name: graph["files"] for name, graph in read_record(place)["graphs"].items()} for place in (directory, partial)
+    )
+    if before == now:
+        shutil.copyfile(presets, partial / PRESETS_NAME)
+    else:
+        print(f"{presets}: dropped, the graphs changed; measure again with `python -m export.presets`", file=sys.stderr)
 
 
 def _swap(partial: Path, directory: Path) -> None:

@@ -145,19 +145,26 @@ def test_every_weight_is_held_by_a_graph(checkpoint: Path, fp32: Path) -> None:
 
 
 def test_one_changed_weight_renews_one_graph(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the presets that were measured with the graph before are dropped, with a word."""
     before = desk.files()
+    (desk.bundle / "presets.json").write_text("{}")
     desk.change_decoder()
     assert desk.run("--dry-run") == 0
     assert "vae_decoder: build: vae.autoencoder.decoder.conv_out.bias changed" in capsys.readouterr().out
-    assert desk.files() == before
+    assert desk.files() == {**before, "presets.json": b"{}"}
     assert desk.run() == 0
     after = desk.files()
+    assert after.keys() == before.keys()
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"vae_decoder.onnx", "manifest.json", "build.json", "validation.json"}
-    assert "kept" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "kept" in output.out
+    assert "presets.json: dropped, the graphs changed" in output.err
 
 
 def test_another_default_renews_the_manifest_alone(desk: Desk) -> None:
+    """The presets that were measured stay."""
+    (desk.bundle / "presets.json").write_text("{}")
     path = desk.checkpoint / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": 3}))
     before = desk.files()

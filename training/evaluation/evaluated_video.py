@@ -66,10 +66,10 @@ def generate_videos(
     """
     check_clips(generator.model.config, clips, frames)
     videos = []
-    for number, (name, whole) in enumerate(tqdm(clips.items(), desc=progress, unit="video")):
-        portrait, box = portrait_of(whole)
-        generated = generator(portrait, box, whole.waveform, frames, seed=seed + number, speed=speed)
-        clip = _first_frames(whole, frames)
+    for number, (name, source) in enumerate(tqdm(clips.items(), desc=progress, unit="video")):
+        portrait, box = portrait_of(source)
+        generated = generator(portrait, box, source.waveform, frames, seed=seed + number, speed=speed)
+        clip = _first_frames(source, frames)
         videos.append(
             EvaluatedVideo(
                 name=name,

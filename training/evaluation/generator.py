@@ -32,7 +32,8 @@ class Generator:
         guidance_scale: float | None = None,
         directory: Path | None = None,
     ) -> None:
-        """
+        """Prepares the pipeline.
+
         Args:
             model: model that generates the videos.
             steps: number of DDIM steps; None means the config's.

@@ -110,7 +110,7 @@ class FaceReader(nn.Module):
         )
         self.merged = _convolution(_CHANNELS, _CHANNELS)
         self.attention = nn.Conv2d(_CHANNELS, _MAPS, 1)
-        part = 2 * _CHANNELS + 5  # features there, features of the whole, place, spread, concentration
+        part = 2 * _CHANNELS + 5  # features there, features of the face, place, spread, concentration
         self.mouth_head = _head(part, 2)
         self.blink_head = _head(part, 1)
         self.rotation_head = _head(5 * _MAPS + _CHANNELS, 3)
@@ -135,14 +135,14 @@ class FaceReader(nn.Module):
         spread = where @ self._places.square() - place.square()  # type: ignore[operator]
         concentration = where.square().sum(2, keepdim=True)
         shape = torch.cat([place, spread.clamp(min=1e-5).sqrt(), concentration], 2)  # [b, maps, 5]
-        whole = coarse.mean((2, 3))
-        mouth, eyes = (torch.cat([seen[:, part], whole, shape[:, part]], 1) for part in (_MOUTH, _EYES))
+        face = coarse.mean((2, 3))  # [b, channels]
+        mouth, eyes = (torch.cat([seen[:, part], face, shape[:, part]], 1) for part in (_MOUTH, _EYES))
         return ReaderOutputs(
             mouth=self.mouth_head(mouth),
             blink=self.blink_head(eyes)[:, 0],
-            rotation=self.rotation_head(torch.cat([shape.flatten(1), whole], 1)),
+            rotation=self.rotation_head(torch.cat([shape.flatten(1), face], 1)),
             face_centre=place[:, _FACE],
-            identity=functional.normalize(self.identity_head(torch.cat([seen.flatten(1), whole], 1)), dim=1),
+            identity=functional.normalize(self.identity_head(torch.cat([seen.flatten(1), face], 1)), dim=1),
             attention=attention[:, : _EYES + 1],
         )
 

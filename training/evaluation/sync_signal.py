@@ -110,7 +110,7 @@ def sync_signal(
         clips: held-out clips by name, two or more.
         reader: reader of the decoded predictions.
         windows: number of windows.
-        timesteps: timesteps that take turns.
+        timesteps: timesteps to which windows are noised, the next one for each window.
         batch_size: number of windows at a time.
         seed: seed of the windows and of their noise.
 
