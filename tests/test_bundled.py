@@ -48,7 +48,7 @@ def portrait(bundle: Bundle) -> tuple[np.ndarray, Box]:
     return crop_portrait(image, crop, bundle.config.resolution), box.within(crop, bundle.config.resolution)
 
 
-def test_validation_meets_the_bars(bundle: Bundle) -> None:
+def test_validation_meets_the_thresholds(bundle: Bundle) -> None:
     validation = json.loads((MODEL / "bundle" / "validation.json").read_text())
     assert set(validation["graphs"]) == set(GRAPH_NAMES)
     assert validation["failures"] == []
@@ -60,9 +60,9 @@ def test_bundle_was_made_of_the_checkpoint(bundle: Bundle, model: EmoModel) -> N
     assert bundle.noise_schedule == noise_schedule(model.config)
 
 
-@pytest.mark.parametrize(("precision", "bar"), [("fp32", 60), ("fp16", 45)])
+@pytest.mark.parametrize(("precision", "least_psnr"), [("fp32", 60), ("fp16", 45)])
 def test_video_equals_pytorch(
-    precision: str, bar: float, bundle: Bundle, model: EmoModel, portrait: tuple[np.ndarray, Box], tmp_path: Path
+    precision: str, least_psnr: float, bundle: Bundle, model: EmoModel, portrait: tuple[np.ndarray, Box], tmp_path: Path
 ) -> None:
     """Two clips, so that motion frames are handed on, in few steps."""
     if precision != bundle.manifest.precision:
@@ -74,7 +74,7 @@ def test_video_equals_pytorch(
     options = {"seed": 5, "steps": 3, "guidance_scale": 2.0, "speed": 1.0}
     expected = EmoPipeline(model)(*portrait, voice, frames, **options)  # type: ignore[arg-type]
     clips = Cascade.load(bundle).generate(*portrait, [voice], max_frames=frames, **options)  # type: ignore[arg-type]
-    assert psnr(np.concatenate(list(clips)), expected) >= bar
+    assert psnr(np.concatenate(list(clips)), expected) >= least_psnr
 
 
 def test_first_clip_alone_is_the_first_of_many(bundle: Bundle, portrait: tuple[np.ndarray, Box]) -> None:
