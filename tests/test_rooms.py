@@ -167,7 +167,6 @@ def test_a_public_name_means_one_thing() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("training.stages.data", {"espeakng_loader", "av", "cv2"}),
         ("emo_rt", {"av", "cv2", "onnxruntime", "numpy"}),
         ("emo_rt.run", {"torch", "diffusers", "transformers", "training", "export"}),
     ],

@@ -13,6 +13,7 @@ from torch import nn
 
 from export.graphs.calibrate import calibrate, calibration_clips
 from export.graphs.quantize import LARGEST_QUANTIZED, LayerRanges, QuantizedLayer, layers_to_quantize, quantize
+from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
@@ -97,8 +98,8 @@ def test_8_bits_in_pytorch_are_near_the_model(
     latents = torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     timestep = torch.tensor([500.0])
     with torch.no_grad():
-        expected = model.backbone(latents, timestep, {})
-        actual = quantize(EmoModel.load(checkpoint), "int8", ranges).backbone(latents, timestep, {})
+        expected = model.backbone(latents, timestep, Conditions())
+        actual = quantize(EmoModel.load(checkpoint), "int8", ranges).backbone(latents, timestep, Conditions())
     cosine = torch.nn.functional.cosine_similarity(actual.flatten(), expected.flatten(), dim=0)
     assert 0.99 < cosine < 0.9999999
 

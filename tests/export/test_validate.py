@@ -235,5 +235,5 @@ def test_a_mouth_that_moves_otherwise_is_caught(model: EmoModel, fp32: Path) -> 
 def test_psnr_by_hand() -> None:
     black = np.zeros((2, 2), np.uint8)
     assert psnr(black, black) == 100
-    assert psnr(black, black + 255) == pytest.approx(0)
+    assert psnr(black, black + 255) == pytest.approx(0, abs=1e-5)  # torchmetrics computes in float32
     assert psnr(black, black + 1) == pytest.approx(48.13, abs=0.01)
