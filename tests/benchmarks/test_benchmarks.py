@@ -36,10 +36,11 @@ def test_every_variant_of_a_step_gives_the_same(
 
 
 def test_precisions_alternate(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bundles that are missing are built."""
+    """A bundle that is missing is built, here the one for OpenVINO."""
     monkeypatch.setattr(checkpoints, "WORK", tmp_path / "work")
+    shutil.copytree(fp32, tmp_path / "work" / f"{checkpoint.name}-fp32-onnxruntime")
     monkeypatch.setattr(precisions, "results_file", lambda name: tmp_path / f"{name}.json")
     command = ["onnxruntime:fp32", "openvino:fp32", "--model", str(checkpoint), "--rounds", "1"]
     assert precisions.main(command) == 0
