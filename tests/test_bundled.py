@@ -67,7 +67,7 @@ def test_video_equals_pytorch(
     """Two clips, so that motion frames are handed on, in few steps."""
     if precision != bundle.manifest.precision:
         build_options = BuildOptions(precision)
-        build_bundle(MODEL, tmp_path / "bundle", build_options, read_sources(MODEL, build_options))
+        build_bundle(MODEL, tmp_path / "bundle", build_options, read_sources(MODEL, build_options), check=False)
         bundle = Bundle.load(tmp_path / "bundle")
     voice = read_voice(VOICE, bundle.config.sample_rate)
     frames = bundle.config.clip_frames + 3
@@ -102,7 +102,7 @@ def test_voice_moves_the_mouth_and_little_else(bundle: Bundle, portrait: tuple[n
 
 def test_the_defaults_make_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["--steps", "1"]) == 0
+    assert main(["--steps", "1", "--backend", "onnxruntime"]) == 0  # each further engine is measured for 10 seconds
     with av.open(str(tmp_path / "out" / "demo.mp4")) as video:
         kinds = {stream.type: stream.codec_context.name for stream in video.streams}
         seconds = sum(1 for _ in video.decode(video=0)) / 25
