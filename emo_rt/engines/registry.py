@@ -72,6 +72,15 @@ def available_backends() -> list[str]:
     return found
 
 
+def planned_backends() -> list[str]:
+    """The available backends that the planner chooses from.
+
+    `openvino` is left out where `openvino-bf16` runs: it is the same engine, and slower.
+    """
+    found = available_backends()
+    return [backend for backend in found if backend != "openvino" or "openvino-bf16" not in found]
+
+
 def engine_class(backend: str) -> Callable[[str, Path, GraphSpec, int | None], Engine]:
     """The class of a backend's engines.
 

@@ -13,7 +13,7 @@ from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_timesteps
-from emo_rt.engines.registry import available_backends, check_runs_here
+from emo_rt.engines.registry import check_runs_here, planned_backends
 from emo_rt.errors import InputError
 from emo_rt.jobs.job import Job
 from emo_rt.jobs.provenance import Provenance, metadata, plan_facts, sign, write_beside
@@ -225,7 +225,7 @@ class Session:
         return f" at most: slower than the {wanted} that it plays at" if behind else ""
 
     def _costs(self) -> dict[str, Costs]:
-        backends = available_backends() if self.options.backend == AUTO else [self.options.backend]
+        backends = planned_backends() if self.options.backend == AUTO else [self.options.backend]
         with tqdm(
             backends,
             desc="measuring this machine, once",

@@ -104,7 +104,9 @@ def _time_clips(cascade: Cascade, sampling: Sampling) -> list[float]:
     """The seconds until the first clip of noise is encoded, and from each clip to the next."""
     config = cascade.config
     portrait, face, chunk = _noise_inputs(config)
-    clips = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling)
+    # One clip more than is timed: while a clip is decoded, the next one is denoised.
+    frames_at_most = (CLIPS_PER_RUN + 1) * config.clip_frames
+    clips = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling, max_frames=frames_at_most)
     written = [time.perf_counter()]
     with closing(decoded_clips(cascade, clips)) as decoded:
         for _, frames in itertools.islice(decoded, CLIPS_PER_RUN):

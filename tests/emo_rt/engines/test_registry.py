@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emo_rt.bundle import Bundle
-from emo_rt.engines.registry import available_backends, load_engine
+from emo_rt.engines import registry
+from emo_rt.engines.registry import available_backends, load_engine, planned_backends
 from emo_rt.errors import InputError
 
 
@@ -30,3 +31,17 @@ def test_only_backends_that_run_here_are_available(monkeypatch: pytest.MonkeyPat
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
     assert "onnxruntime" not in available_backends()
+
+
+@pytest.mark.parametrize(
+    ("available", "planned"),
+    [
+        (["onnxruntime", "openvino", "openvino-bf16"], ["onnxruntime", "openvino-bf16"]),
+        (["onnxruntime", "openvino"], ["onnxruntime", "openvino"]),
+    ],
+)
+def test_the_planner_leaves_out_what_another_backend_does_faster(
+    available: list[str], planned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "available_backends", lambda: available)
+    assert planned_backends() == planned
