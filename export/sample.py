@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from emo_rt.bundled import PORTRAIT, VOICE
-from emo_rt.media.boxes import Box, portrait_crop
-from emo_rt.media.face import find_face
-from emo_rt.media.image import crop_portrait, read_image
+from emo_rt.media.boxes import Box
+from emo_rt.media.portrait import read_portrait
 from emo_rt.media.sound import read_voice
+from export.manifest import runtime_config
 from training.model.config import EmoConfig
 
 
@@ -33,14 +33,7 @@ class Sample:
 
 def bundled_sample(config: EmoConfig, frames: int) -> Sample:
     """The bundled portrait at a model's resolution, and the bundled voice, repeated to last for `frames` frames."""
-    image = read_image(PORTRAIT)
-    face_box = find_face(image, "the bundled portrait")
-    crop = portrait_crop((image.shape[1], image.shape[0]), face_box, config.face_fraction)
+    portrait, face_box = read_portrait(PORTRAIT, runtime_config(config))
     voice = read_voice(VOICE, config.sample_rate)
     samples = frames * config.sample_rate // config.frames_per_second
-    return Sample(
-        crop_portrait(image, crop, config.resolution),
-        face_box.within(crop, config.resolution),
-        np.resize(voice, samples),
-        frames,
-    )
+    return Sample(portrait, face_box, np.resize(voice, samples), frames)

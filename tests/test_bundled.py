@@ -11,9 +11,8 @@ import pytest
 
 from emo_rt.bundle import GRAPH_NAMES, Bundle
 from emo_rt.cascade.cascade import Cascade
-from emo_rt.media.boxes import Box, portrait_crop
-from emo_rt.media.face import find_face
-from emo_rt.media.image import crop_portrait, read_image
+from emo_rt.media.boxes import Box
+from emo_rt.media.portrait import read_portrait
 from emo_rt.media.sound import read_voice
 from emo_rt.run import main
 from export.bundle import build_bundle
@@ -42,10 +41,7 @@ def model() -> EmoModel:
 @pytest.fixture(scope="module")
 def portrait(bundle: Bundle) -> tuple[np.ndarray, Box]:
     """The bundled portrait as the model takes it, and the face in it, found as the command line finds it."""
-    image = read_image(PORTRAIT)
-    box = find_face(image, str(PORTRAIT))
-    crop = portrait_crop((image.shape[1], image.shape[0]), box, bundle.config.face_fraction)
-    return crop_portrait(image, crop, bundle.config.resolution), box.within(crop, bundle.config.resolution)
+    return read_portrait(PORTRAIT, bundle.config)
 
 
 def test_validation_meets_the_thresholds(bundle: Bundle) -> None:
