@@ -144,7 +144,7 @@ def test_folders_are_wings_and_files_are_named_by_what_they_are_about() -> None:
 
 
 def test_a_public_name_means_one_thing() -> None:
-    """No two modules of different wings define the same public class, function or constant."""
+    """No two modules define the same public class, function or constant."""
     defined: dict[str, set[str]] = defaultdict(set)
     for module, tree in modules().items():
         if module == "emo_rt":  # the public API gives other modules' names
