@@ -87,16 +87,16 @@ def fp16(checkpoint: Path, made_once: MadeOnce) -> Path:
 @pytest.fixture(scope="session")
 def tiny_int8(made_once: MadeOnce) -> Path:
     """A bundle of emo-tiny in INT8: random weights say little of what 8 bits do to trained ones."""
-    return _bundle(Path(__file__).parents[1] / "models" / "emo-tiny", "int8", made_once, calibration_clips=2)
+    return _bundle(Path(__file__).parents[1] / "models" / "emo-tiny", "int8", made_once)
 
 
-def _bundle(checkpoint: Path, precision: str, made_once: MadeOnce, **options: int) -> Path:
+def _bundle(checkpoint: Path, precision: str, made_once: MadeOnce) -> Path:
     def make(directory: Path) -> None:
         from export.bundle import build_bundle
         from export.graphs.options import BuildOptions
         from export.sources import read_sources
 
-        build_options = BuildOptions(precision, **options)  # type: ignore[arg-type]
-        build_bundle(checkpoint, directory, build_options, read_sources(checkpoint, build_options))
+        options = BuildOptions(precision)
+        build_bundle(checkpoint, directory, options, read_sources(checkpoint, options))
 
     return made_once(f"{checkpoint.name}-{precision}", make)

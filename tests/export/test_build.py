@@ -20,7 +20,7 @@ from emo_rt.bundle import GRAPH_NAMES, Bundle
 from emo_rt.errors import BundleError
 from export import build as command
 from export import bundle as bundle_module
-from export.bundle import build_bundle, recover_bundle
+from export.bundle import recover_bundle
 from export.graphs import exporter
 from export.graphs.onnx_file import OPSET
 from export.graphs.options import BuildOptions
@@ -292,11 +292,3 @@ def test_a_full_disk_is_named_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert desk.run() == 2
     assert "0.0 GB are free" in capsys.readouterr().err
-
-
-def test_clips_of_another_length_and_size(checkpoint: Path, tmp_path: Path) -> None:
-    options = BuildOptions(clip_frames=6, resolution=64)
-    directory = tmp_path / "bundle"
-    build_bundle(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
-    config = Bundle.load(directory).config
-    assert (config.clip_frames, config.resolution) == (6, 64)
