@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from emo_rt.cascade.cascade import Cascade
@@ -20,9 +20,6 @@ from training.evaluation.metrics import correlation, psnr
 from training.evaluation.reader import FaceReader
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
-
-#: PSNR in dB that stands for equal values.
-LARGEST_PSNR = 100.0
 
 
 def compare_graph(recorded: RecordingEngine, engine: Engine, path: Path) -> dict[str, float]:
@@ -52,7 +49,7 @@ def compare_graph(recorded: RecordingEngine, engine: Engine, path: Path) -> dict
     return {
         "max_error": max(float(np.abs(a - b).max()) / _range(b) for a, b in doubles),
         "cosine": min(_cosine(a, b) for a, b in doubles),
-        "psnr": min(_psnr_of_range(a, b) for a, b in doubles),
+        "psnr": min(psnr(a, b, data_range=_range(b)) for a, b in doubles),
     }
 
 
@@ -63,11 +60,6 @@ def _range(values: np.ndarray) -> float:
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     sizes = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(np.vdot(a, b)) / sizes if sizes else float(np.array_equal(a, b))
-
-
-def _psnr_of_range(actual: np.ndarray, expected: np.ndarray) -> float:
-    found = peak_signal_noise_ratio(torch.tensor(actual), torch.tensor(expected), data_range=_range(expected))
-    return min(float(found), LARGEST_PSNR)
 
 
 @torch.no_grad()
