@@ -19,7 +19,7 @@ wheel:  ## what a user without the checkout installs
 # The runtime alone: no torch, diffusers or transformers.
 .venv/run.ready: pyproject.toml
 	$(PYTHON) -m venv .venv/run
-	.venv/run/$(PIP_INSTALL) --editable ".[openvino]"
+	.venv/run/$(PIP_INSTALL) --no-compile --editable ".[openvino]"  # Python compiles what it imports
 	touch $@
 
 .venv/dev.ready: pyproject.toml $(CONSTRAINTS)

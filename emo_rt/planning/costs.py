@@ -29,7 +29,7 @@ from emo_rt.media.boxes import Box
 from emo_rt.media.video import encode_clip
 
 #: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
-CLIPS_PER_RUN = 5
+CLIPS_PER_RUN = 4
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,22 @@ def solve_costs(runs: Sequence[Sampling], seconds: Sequence[float], first_second
 def measure_costs(cascade: Cascade) -> Costs:
     """Measures the costs of a cascade by making clips of noise."""
     runs = measured_runs(cascade.config.guidance_scale)
-    _time_clips(cascade, Sampling(1, cascade.config.guidance_scale, guided_steps=1))  # engines are slow at first
-    times = [_time_clips(cascade, run) for run in runs]
+    warm_up = Sampling(1, cascade.config.guidance_scale, guided_steps=1)
+    _time_clips(cascade, warm_up, clips=1)  # engines are slow at first
+    times = [_time_clips(cascade, run, CLIPS_PER_RUN) for run in runs]
     return solve_costs(runs, [statistics.median(later) for _, *later in times], first_seconds=times[0][0])
 
 
-def _time_clips(cascade: Cascade, sampling: Sampling) -> list[float]:
+def _time_clips(cascade: Cascade, sampling: Sampling, clips: int) -> list[float]:
     """The seconds until the first clip of noise is encoded, and from each clip to the next."""
     config = cascade.config
     portrait, face, chunk = _noise_inputs(config)
     # One clip more than is timed: while a clip is decoded, the next one is denoised.
-    frames_at_most = (CLIPS_PER_RUN + 1) * config.clip_frames
-    clips = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling, max_frames=frames_at_most)
+    frames_at_most = (clips + 1) * config.clip_frames
+    denoised = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling, max_frames=frames_at_most)
     written = [time.perf_counter()]
-    with closing(decoded_clips(cascade, clips)) as decoded:
-        for _, frames in itertools.islice(decoded, CLIPS_PER_RUN):
+    with closing(decoded_clips(cascade, denoised)) as decoded:
+        for _, frames in itertools.islice(decoded, clips):
             encode_clip(frames, config.frames_per_second)
             written.append(time.perf_counter())
     return [after - before for before, after in itertools.pairwise(written)]

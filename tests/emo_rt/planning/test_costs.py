@@ -69,7 +69,7 @@ def test_a_measurement_times_each_run_once(bundle: Path, monkeypatch: pytest.Mon
     """With a clock that adds up costs, and the frames of a cascade that runs no graph."""
     timed: list[Sampling] = []
 
-    def time_clips(_: Cascade, sampling: Sampling) -> list[float]:
+    def time_clips(_: Cascade, sampling: Sampling, clips: int) -> list[float]:
         timed.append(sampling)
         return [SLOW.first_frame(sampling), *[SLOW.clip_seconds(sampling)] * 3, 10.0]  # a late clip counts little
 
