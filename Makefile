@@ -25,5 +25,5 @@ wheel:  ## what a user without the checkout installs
 .venv/dev.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv/dev
 	.venv/dev/$(PIP_INSTALL) "pip>=25.1"  # knows dependency groups
-	.venv/dev/$(PIP_INSTALL) --constraint $(CONSTRAINTS) --editable . --group dev
+	.venv/dev/$(PIP_INSTALL) --no-compile --constraint $(CONSTRAINTS) --editable . --group dev
 	touch $@
