@@ -10,13 +10,10 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.interleaved import median_milliseconds
-from emo_rt.bundle import Bundle
-from emo_rt.cascade.cascade import Cascade
-from emo_rt.engines.registry import available_backends
-from export.bundle import build_bundle
+from emo_rt.engines.registry import available_backends, engine_class
 from export.graphs.modules import export_graphs
+from export.graphs.onnx_file import export_part, graph_spec
 from export.graphs.options import BuildOptions
-from export.sources import read_sources
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
@@ -24,6 +21,7 @@ from training.model.model import EmoModel
 GROWTH_BACKENDS = ("onnxruntime", "openvino-bf16")
 #: Number of rounds of each size.
 _ROUNDS = 7
+_TIMED_GRAPHS = ("guided_backbone", "vae_decoder")
 
 
 def time_growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
@@ -44,18 +42,19 @@ def time_growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[i
     sizes = [(count, config.resolution) for count in frames] + [(config.clip_frames, side) for side in resolutions]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for count, side in tqdm(sizes, desc="sizes", unit="bundle"):
-            options = BuildOptions("fp32", "onnxruntime", clip_frames=count, resolution=side)
+        for count, side in tqdm(sizes, desc="sizes", unit="size"):
+            changes = BuildOptions(clip_frames=count, resolution=side).config_changes
+            made = export_graphs(EmoModel.load(checkpoint, **changes))
+            graphs = {name: made[name] for name in _TIMED_GRAPHS}
             directory = Path(folder) / f"{count}-{side}"
-            build_bundle(checkpoint, directory, options, read_sources(checkpoint, options), check=False)
-            model = EmoModel.load(checkpoint, **options.config_changes)
-            inputs = {name: graph.inputs for name, graph in export_graphs(model).items()}
+            directory.mkdir()
+            export_part(graphs, directory)
             for backend in (backend for backend in GROWTH_BACKENDS if backend in available_backends()):
-                cascade = Cascade.load(Bundle.load(directory), backend)
                 calls: list[Callable[[], object]] = []
-                for name in ("guided_backbone", "vae_decoder"):
-                    arrays = {key: tensor.numpy() for key, tensor in inputs[name].items()}
-                    engine = cascade.engine(name)
+                for name, graph in graphs.items():
+                    path = directory / f"{name}.onnx"
+                    engine = engine_class(backend)(name, path, graph_spec(path), None)
+                    arrays = {key: tensor.numpy() for key, tensor in graph.inputs.items()}
                     calls.append(lambda engine=engine, arrays=arrays: engine.run(arrays))  # type: ignore[misc]
                 step, decoder = median_milliseconds(calls, _ROUNDS)
                 rows.append(

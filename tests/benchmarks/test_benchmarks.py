@@ -14,6 +14,9 @@ import torch
 
 from benchmarks import checkpoints, constants, cpu, gpu, length, paper_size, precisions
 from export.graphs.modules import ExportGraph
+from export.graphs.options import BuildOptions
+from export.sources import read_sources
+from training.evaluation.metrics import psnr
 from training.model.model import EmoModel
 
 #: Parts of a bundle that are exported within seconds.
@@ -40,7 +43,7 @@ def test_every_variant_of_a_step_gives_the_same(
 def test_precisions_alternate(
     checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The graphs of float32 are the same for both engines. That what is missing is built, the next tests see."""
+    """The graphs of float32 are the same for both engines."""
     monkeypatch.setattr(checkpoints, "WORK", tmp_path / "work")
     monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
     for backend in ("onnxruntime", "openvino"):
@@ -58,6 +61,24 @@ def test_precisions_alternate(
     assert error.count("\n") == 1
 
 
+def test_a_bundle_is_built_unless_it_is_up_to_date(
+    checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def build(_: Path, directory: Path, *arguments: object, check: bool) -> None:
+        built.append((*arguments, check))
+        shutil.copytree(fp32, directory)
+
+    monkeypatch.setattr(checkpoints, "WORK", tmp_path / "work")
+    monkeypatch.setattr(checkpoints, "build_bundle", build)
+    options = BuildOptions()
+    for _ in range(2):
+        bundle = checkpoints.up_to_date_bundle(checkpoint, options, check=False)
+        assert bundle.directory == tmp_path / "work" / f"{checkpoint.name}-fp32-onnxruntime"
+        assert built == [(options, read_sources(checkpoint, options), False)]
+
+
 def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(length, "results_file", lambda name: tmp_path / f"{name}.json")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -69,18 +90,17 @@ def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatc
     assert all(50 < video["peak_mib"] < 5000 and video["wall_seconds"] > 0.5 for video in videos)
 
 
-def test_the_command_for_gpus_on_a_processor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_for_gpus_on_a_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that cannot run says why and stops no other; a row that is there is not timed again."""
     out = tmp_path / "gpu.json"
-    rows = ["pytorch-fp32", "onnxruntime-fp16", "tensorrt-fp16"]
+    rows = ["pytorch-fp32", "pytorch-fp16", "tensorrt-fp16"]
     command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
     assert gpu.main([*command, *rows]) == 0
     printed = capsys.readouterr().out
     found = json.loads(out.read_text())["models"]["emo-test"]
     assert list(found) == rows
-    assert found["onnxruntime-fp16"]["psnr"] > 40
+    assert found["pytorch-fp16"]["psnr"] > 40
+    assert found["pytorch-fp16"]["step_tflop"] > 0
     assert all(found[row]["clip_seconds_2_steps"] > 0 for row in rows[:2])
     assert "tensorrt" in found["tensorrt-fp16"]["error"]
     assert found["tensorrt-fp16"]["error"] in printed
@@ -88,6 +108,19 @@ def test_the_command_for_gpus_on_a_processor(
     assert gpu.main([*command, *rows]) == 0
     assert out.read_text() == before
     assert gpu.main(["--models", "emo-test", "--device", "cpu", "--steps", "2", "4", "--out", str(out)]) == 2
+
+
+def test_a_bundle_gives_the_frames_of_pytorch_in_the_command_for_gpus(
+    checkpoint: Path, fp16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "named_checkpoint", lambda _: checkpoint)
+    monkeypatch.setattr(checkpoints, "WORK", tmp_path)
+    monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
+    shutil.copytree(fp16, tmp_path / f"{checkpoint.name}-fp16-onnxruntime")
+    figures, frames = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["onnxruntime-fp16"], "cpu", (2, 3))
+    _, expected = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["pytorch-fp32"], "cpu", (2, 3))
+    assert psnr(frames, expected) > 40
+    assert figures["clip_seconds_2_steps"] > 0
 
 
 def test_what_is_done_at_the_papers_size_at_the_test_size(
@@ -146,7 +179,7 @@ def test_processors_row_by_row(
     assert rows["ONNX Runtime"]["psnr"] == rows["ONNX Runtime, overlapped"]["psnr"] > 60
     assert 10 < rows["ONNX Runtime, overlapped, 1 full step in 4"]["psnr"] < 60
     assert result["peak"]["peak_gflops_float32"] > 1
-    # A bundle for clips of another length was built, and its graphs take such clips.
+    # Graphs for clips of another length were exported, and take such clips.
     assert {(size["backend"], size["clip_frames"]) for size in result["sizes"]} >= {("onnxruntime", 2)}
     assert out.with_suffix(".png").stat().st_size > 5000
 
