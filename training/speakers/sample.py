@@ -11,9 +11,9 @@ from PIL import Image
 
 from emo_rt.atomic import atomic_write
 from training.clips.rates import SAMPLE_RATE
-from training.speakers.drawn.heads import Motion
 from training.speakers.drawn.people import sample_portraits
 from training.speakers.drawn.render import render
+from training.speakers.motion import Motion
 from training.speakers.speech.synthesizer import synthesize
 from training.speakers.speech.utterance import join
 

@@ -15,10 +15,10 @@ import torch
 from training.clips.clip import TrainingClip
 from training.clips.rates import FRAMES_PER_SECOND
 from training.clips.rotation import head_speed
-from training.speakers.drawn.heads import Motion
 from training.speakers.drawn.people import sample_portraits
 from training.speakers.drawn.render import render
 from training.speakers.gestures import blink_curve, gaze, head_motion, smoothed, wander
+from training.speakers.motion import Motion
 from training.speakers.mouth import MouthCurves, mouth_curves
 from training.speakers.speech.recording import record, speak
 from training.speakers.speech.utterance import frame_classes
@@ -97,5 +97,8 @@ def _motion(rng: np.random.Generator, waveform: np.ndarray, mouth: MouthCurves) 
         "gaze": gaze(rng, frames),
         "blink": blink_curve(rng, waveform, frames),
         "brow": 0.5 * wander(rng, frames, 0.6) + 0.4 * (smoothed(mouth.opening, 9) - 0.3),
+        "smile": np.zeros(frames),
+        "squint": np.zeros(frames),
+        "shoulders": np.zeros((frames, 2)),
     }
     return Motion(**{name: torch.tensor(np.asarray(curve, np.float32)) for name, curve in curves.items()})

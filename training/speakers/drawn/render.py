@@ -7,37 +7,21 @@ computed only in the region around them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from training.speakers.drawn.body import paint_background, paint_clothes, paint_ears, paint_neck
 from training.speakers.drawn.eyes import paint_eyes
 from training.speakers.drawn.hair import hair_shell, paint_hair, paint_hair_behind, paint_nape
-from training.speakers.drawn.heads import Motion, Portraits
+from training.speakers.drawn.heads import Portraits
 from training.speakers.drawn.lips import paint_mouth
 from training.speakers.drawn.scene import Scene
 from training.speakers.drawn.skin import paint_skin
+from training.speakers.motion import Motion
+from training.speakers.rendering import Rendering
 
 # Frames drawn at once. On a CPU, larger planes fall out of its cache.
 _CPU_CHUNK, _CHUNK = 8, 256
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """Pictures, and where the face is in each.
-
-    Attributes:
-        frames: (B, 3, H, W) RGB in [0, 1].
-        face_box: (B, 4) x, y, width and height in pixels, in the convention of OpenCV's frontal face detectors: a
-            square from above the brows to the chin.
-        mouth_box: (B, 4) x, y, width and height in pixels of the lips.
-    """
-
-    frames: Tensor
-    face_box: Tensor
-    mouth_box: Tensor
 
 
 @torch.no_grad()

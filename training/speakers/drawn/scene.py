@@ -11,7 +11,8 @@ from torch import Tensor
 
 from training.clips.rotation import rotation_matrix
 from training.speakers.drawn.canvas import plane, smooth
-from training.speakers.drawn.heads import Motion, Portraits
+from training.speakers.drawn.heads import Portraits
+from training.speakers.motion import Motion
 
 _LIP_RISE, _LIP_DROP = 0.09, 0.31  # head units that the lips of a wide-open mouth are above and below the rest line
 _JAW_DROP = 0.10  # head units that the chin falls with it

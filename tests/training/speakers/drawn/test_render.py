@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import torch
 
-from training.speakers.drawn.heads import Motion
 from training.speakers.drawn.people import sample_portraits
 from training.speakers.drawn.render import render
+from training.speakers.motion import Motion
 
 
 def test_opening_the_mouth_changes_only_the_lower_face() -> None:

@@ -1,0 +1,23 @@
+"""What comes of rendering a head: pictures, and where the face is in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Pictures, and where the face is in each.
+
+    Attributes:
+        frames: (B, 3, H, W) RGB in [0, 1].
+        face_box: (B, 4) x, y, width and height in pixels, in the convention of OpenCV's frontal face detectors: a
+            square from above the brows to the chin.
+        mouth_box: (B, 4) x, y, width and height in pixels of the lips.
+    """
+
+    frames: Tensor
+    face_box: Tensor
+    mouth_box: Tensor
