@@ -42,3 +42,15 @@ def rotation_matrix(degrees: Tensor) -> Tensor:
     pitch = matrix(one, zero, zero, zero, cp, sp, zero, -sp, cp)
     roll = matrix(cr, -sr, zero, sr, cr, zero, zero, zero, one)
     return roll @ pitch @ yaw
+
+
+def rotation_angles(matrix: np.ndarray) -> np.ndarray:
+    """Yaw, pitch and roll (3,) in degrees of a matrix (3, 3) that rotates, and may scale.
+
+    It is the inverse of `rotation_matrix`.
+    """
+    matrix = matrix / np.cbrt(np.linalg.det(matrix))
+    yaw = np.arctan2(-matrix[2, 0], matrix[2, 2])
+    pitch = np.arcsin(np.clip(-matrix[2, 1], -1, 1))
+    roll = np.arctan2(-matrix[0, 1], matrix[1, 1])
+    return np.rad2deg(np.array([yaw, pitch, roll]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from emo_rt.media.boxes import Box
 from emo_rt.media.face import detect_faces
+from training.clips.rotation import rotation_angles
 
 #: The mouth in the box of a frontal face: x, y, width and height in sizes of the box, with room for an open mouth.
 MOUTH_IN_FACE = (0.25, 0.65, 0.5, 0.3)
@@ -109,18 +110,6 @@ def faces_of_landmarks(result: Any, width: int, height: int) -> list[DetectedFac
         rotation = rotation_angles(_UPWARDS @ np.asarray(matrix)[:3, :3] @ _UPWARDS)
         faces.append(DetectedFace(_around(points), _around(points[list(_LIPS)]), rotation))
     return sorted(faces, key=lambda face: face.box.width * face.box.height, reverse=True)
-
-
-def rotation_angles(matrix: np.ndarray) -> np.ndarray:
-    """Yaw, pitch and roll (3,) in degrees of a matrix (3, 3) that rotates, and may scale.
-
-    It is the inverse of `training.clips.rotation.rotation_matrix`.
-    """
-    matrix = matrix / np.cbrt(np.linalg.det(matrix))
-    yaw = np.arctan2(-matrix[2, 0], matrix[2, 2])
-    pitch = np.arcsin(np.clip(-matrix[2, 1], -1, 1))
-    roll = np.arctan2(-matrix[0, 1], matrix[1, 1])
-    return np.rad2deg(np.array([yaw, pitch, roll]))
 
 
 def make_detector(landmarker: Path | None) -> FaceDetector:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.clips.rotation import rotation_matrix
-from training.footage.face_detector import MediaPipeDetector, faces_of_landmarks, rotation_angles
+from training.clips.rotation import rotation_angles, rotation_matrix
+from training.footage.face_detector import MediaPipeDetector, faces_of_landmarks
 
 
 def test_angles_undo_the_scenes_rotation_matrix() -> None:

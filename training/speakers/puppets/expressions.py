@@ -1,0 +1,106 @@
+"""How a person's face deforms: parted lips closed, lids shut, and the face units that a motion asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.speakers.motion import Motion
+from training.speakers.puppets.face_tables import (
+    BELOW_EYES,
+    BROWS,
+    EYE_CORNERS,
+    EYES,
+    FACE_POINTS,
+    LIP_CORNERS,
+    LOWER_LIP,
+    MOUTH_CORNERS,
+    NOSE,
+    UPPER_LIP,
+    face_tables,
+)
+from training.speakers.puppets.fields import smooth_field
+
+_UNDER_THE_NOSE = 2  # landmark
+
+
+def closing(face: np.ndarray) -> np.ndarray:
+    """The shift (468, 3) that closes the lips of a face (468, 3) that parts them.
+
+    The lower lip moves three quarters of the way: the jaw is what hangs.
+    """
+    tables = face_tables()
+    upper, lower = list(UPPER_LIP), list(LOWER_LIP)
+    gap = face[upper] - face[lower]
+    gap = np.where(gap[:, 1:2] > 0, gap, 0)
+    still = np.concatenate([LIP_CORNERS, tables.oval, *tables.eye_rings, NOSE]).astype(int)
+    known = np.concatenate([upper, lower, still])
+    values = np.concatenate([-0.25 * gap, 0.75 * gap, np.zeros((len(still), 3))])
+    return smooth_field(FACE_POINTS, tables.triangles, known, values)
+
+
+def shutting(face: np.ndarray) -> np.ndarray:
+    """The shift (468, 3) that shuts the eyes of a face (468, 3): the upper lid comes down to the lower one."""
+    known: list[int] = []
+    values: list[np.ndarray] = []
+    for upper, lower, corners in EYES:
+        for above, below in zip(upper, lower, strict=True):
+            opened = face[below] - face[above]
+            known += [above, below]
+            values += [0.92 * opened, -0.08 * opened]
+        known += corners
+        values += [np.zeros(3)] * 2
+    tables = face_tables()
+    below_the_nose = np.flatnonzero(tables.points[:, 1] < tables.points[_UNDER_THE_NOSE, 1])
+    still = [*BROWS, *BELOW_EYES, *tables.oval, *below_the_nose]
+    zeros = np.zeros((len(still), 3))
+    return smooth_field(FACE_POINTS, tables.triangles, np.array([*known, *still]), np.concatenate([values, zeros]))
+
+
+def resting_smile(face: np.ndarray) -> float:
+    """How much a face (468, 3) smiles, from 0 to 1.1: the width of its mouth between the average and a full smile."""
+    tables = face_tables()
+    smile = tables.points + tables.deltas[tables.unit("mouthSmile")].sum(0)
+    own, average, smiling = (_mouth_to_eyes(points) for points in (face, tables.points, smile))
+    return float(np.clip((own - average) / (smiling - average), 0, 1.1))
+
+
+def _mouth_to_eyes(points: np.ndarray) -> float:
+    left, right = (np.linalg.norm(points[a] - points[b]) for a, b in (MOUTH_CORNERS, EYE_CORNERS))
+    return float(left / right)
+
+
+def unit_weights(motion: Motion, smile_at_rest: float) -> Tensor:
+    """Weights (B, u) of the face units for a motion; blinks are not among them.
+
+    Rounded lips take back the smile that is in the photograph, and speech takes back a third of it.
+
+    Args:
+        motion: B frames.
+        smile_at_rest: smile of the photograph, as `resting_smile` gives it.
+    """
+    tables = face_tables()
+    weights = torch.zeros(len(motion), len(tables.units), device=motion.mouth_opening.device)
+
+    def add(unit: str, weight: Tensor) -> None:
+        weights[:, tables.unit(unit)] += weight[:, None]
+
+    opening, width = motion.mouth_opening, motion.mouth_width
+    spread, rounded = 2 * (width - 0.5).clamp(0, 1), 2 * (0.5 - width).clamp(0, 1)
+    parted = (6 * opening).clamp(max=1)
+    add("jawOpen", 0.52 * opening * (1 - 0.25 * rounded))
+    add("mouthLowerDown", 0.3 * opening * (1 - 0.6 * rounded) + 0.2 * spread * parted)
+    add("mouthUpperUp", 0.45 * opening * (1 - 0.5 * rounded) + 0.25 * spread * parted)
+    add("mouthFunnel", 0.7 * rounded * (0.3 + 0.7 * opening))
+    add("mouthPucker", 0.6 * rounded * (1 - 0.5 * opening))
+    add("mouthStretch", 0.35 * spread)
+    add("mouthSmile", 0.15 * spread + 0.5 * motion.smile)
+    add("cheekSquint", 0.6 * motion.squint + 0.3 * motion.smile)
+    add("eyeSquint", 0.4 * motion.squint)
+    add("browInnerUp", 0.7 * motion.brow.clamp(0, 1))
+    add("browOuterUp", 0.6 * motion.brow.clamp(0, 1))
+    add("browDown", 0.7 * (-motion.brow).clamp(0, 1))
+    rounding = (weights[:, [*tables.unit("mouthPucker"), *tables.unit("mouthFunnel")]].sum(1) / 0.6).clamp(0, 1)
+    add("mouthSmile", -smile_at_rest * (0.35 + 0.6 * rounding))
+    return weights
