@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ from training.speakers.puppets.face_tables import (
 from training.speakers.puppets.fields import smooth_field
 
 _UNDER_THE_NOSE = 2  # landmark
+_LIP_MIDDLES = (13, 14)  # landmarks of the upper and the lower lip
+_ROUND_GAP = 0.14  # share of the widest gap that the lips part more for a width of 0 than for one of 1
 
 
 def closing(face: np.ndarray) -> np.ndarray:
@@ -71,24 +75,55 @@ def _mouth_to_eyes(points: np.ndarray) -> float:
     return float(left / right)
 
 
-def unit_weights(motion: Motion, smile_at_rest: float) -> Tensor:
+def lip_gaps(units: np.ndarray) -> np.ndarray:
+    """How far each face unit parts the lips in their middle, (u,), for units (u, 468, 3) that move the face."""
+    upper, lower = _LIP_MIDDLES
+    gaps: np.ndarray = units[:, upper, 1] - units[:, lower, 1]
+    return gaps
+
+
+def unit_weights(motion: Motion, smile_at_rest: float, lip_gaps: Tensor) -> Tensor:
     """Weights (B, u) of the face units for a motion; blinks are not among them.
 
-    Rounded lips take back the smile that is in the photograph, and speech takes back a third of it.
+    The lips part in proportion to the motion's opening: the jaw makes up for what other units do to them. Rounded lips
+    part a little more, and spread ones less, so that they look as open.
 
     Args:
         motion: B frames.
         smile_at_rest: smile of the photograph, as `resting_smile` gives it.
+        lip_gaps: (u,) how far each unit parts the lips.
     """
-    tables = face_tables()
-    weights = torch.zeros(len(motion), len(tables.units), device=motion.mouth_opening.device)
+    weights = _free_weights(motion, smile_at_rest)
+    wide_open = replace(Motion.rest(1, lip_gaps.device), mouth_opening=torch.ones(1, device=lip_gaps.device))
+    largest = _free_weights(wide_open, smile_at_rest) @ lip_gaps
+    looks = (motion.mouth_opening + _ROUND_GAP * _parted(motion) * (0.5 - motion.mouth_width)).clamp(min=0)
+    (jaw,) = _units("jawOpen")
+    weights[:, jaw] += (looks * largest - weights @ lip_gaps) / lip_gaps[jaw]
+    return weights
+
+
+def _parted(motion: Motion) -> Tensor:
+    """From 0 for closed lips (B,) to 1 for those that are clearly parted."""
+    return (6 * motion.mouth_opening).clamp(max=1)
+
+
+def _units(name: str) -> list[int]:
+    return face_tables().unit(name)
+
+
+def _free_weights(motion: Motion, smile_at_rest: float) -> Tensor:
+    """The weights before the jaw and the lips make up for what the others do to each other.
+
+    Rounded lips take back the smile that is in the photograph, and speech takes back a third of it.
+    """
+    weights = torch.zeros(len(motion), len(face_tables().units), device=motion.mouth_opening.device)
 
     def add(unit: str, weight: Tensor) -> None:
-        weights[:, tables.unit(unit)] += weight[:, None]
+        weights[:, _units(unit)] += weight[:, None]
 
     opening, width = motion.mouth_opening, motion.mouth_width
     spread, rounded = 2 * (width - 0.5).clamp(0, 1), 2 * (0.5 - width).clamp(0, 1)
-    parted = (6 * opening).clamp(max=1)
+    parted = _parted(motion)
     add("jawOpen", 0.52 * opening * (1 - 0.25 * rounded))
     add("mouthLowerDown", 0.3 * opening * (1 - 0.6 * rounded) + 0.2 * spread * parted)
     add("mouthUpperUp", 0.45 * opening * (1 - 0.5 * rounded) + 0.25 * spread * parted)
@@ -101,6 +136,6 @@ def unit_weights(motion: Motion, smile_at_rest: float) -> Tensor:
     add("browInnerUp", 0.7 * motion.brow.clamp(0, 1))
     add("browOuterUp", 0.6 * motion.brow.clamp(0, 1))
     add("browDown", 0.7 * (-motion.brow).clamp(0, 1))
-    rounding = (weights[:, [*tables.unit("mouthPucker"), *tables.unit("mouthFunnel")]].sum(1) / 0.6).clamp(0, 1)
+    rounding = (weights[:, _units("mouthPucker") + _units("mouthFunnel")].sum(1) / 0.6).clamp(0, 1)
     add("mouthSmile", -smile_at_rest * (0.35 + 0.6 * rounding))
     return weights

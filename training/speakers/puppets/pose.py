@@ -46,7 +46,7 @@ def pose(puppet: Puppet, motion: Motion, frame: float) -> Pose:
         frame: width of the frame in widths of the photograph.
     """
     tables = face_tables()
-    weights = unit_weights(motion, puppet.smile)
+    weights = unit_weights(motion, puppet.smile, puppet.lip_gaps)
     rest = puppet.points[:FACE_POINTS]
     units = torch.einsum("bu,unk->bnk", weights, puppet.units)
     face = rest + units + motion.blink[:, None, None] * puppet.shut

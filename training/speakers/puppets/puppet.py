@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.clips.rotation import rotation_angles, rotation_matrix
 from training.speakers.puppets.background import fill_background
-from training.speakers.puppets.expressions import closing, resting_smile, shutting
+from training.speakers.puppets.expressions import closing, lip_gaps, resting_smile, shutting
 from training.speakers.puppets.face_tables import EYE_CORNERS, FACE_POINTS, SKULL, face_tables
 from training.speakers.puppets.mesh import surround
 from training.speakers.puppets.mouth_interior import MouthInterior, place_interior
@@ -33,6 +33,7 @@ class Puppet:
         texture: (468 + v, 2) where each point is in the photograph, x and y down in [0, 1].
         surrounding_triangles: (f, 3) faces around the face.
         units: (u, 468, 3) how each face unit moves the face.
+        lip_gaps: (u,) how far each unit parts the lips.
         shut: (468, 3) how a blink moves it.
         spread: (v, 36) how the points around the face follow its outline.
         turn: (468 + v,) share of the head's turn that a point takes.
@@ -51,6 +52,7 @@ class Puppet:
     texture: Tensor
     surrounding_triangles: Tensor
     units: Tensor
+    lip_gaps: Tensor
     shut: Tensor
     spread: Tensor
     turn: Tensor
@@ -78,6 +80,7 @@ class Puppet:
         corners = (outline[:, :2] * [1, -1] * side).astype(np.int32)
         inside = cv2.fillPoly(np.zeros((side, side), np.uint8), [corners], [1]) > 0
         width, height, _ = np.ptp(outline, 0)
+        units = eyes * tables.deltas @ rotation.T
         tensor = _tensor
         return cls(
             picture=tensor(np.dstack([picture, mask]).transpose(2, 0, 1)),
@@ -85,7 +88,8 @@ class Puppet:
             points=tensor(np.concatenate([closed, around.points])),
             texture=tensor(everything[:, :2] * [1, -1]),
             surrounding_triangles=torch.from_numpy(around.triangles),
-            units=tensor(eyes * tables.deltas @ rotation.T),
+            units=tensor(units),
+            lip_gaps=tensor(lip_gaps(units)),
             shut=tensor(shutting(face)),
             spread=tensor(around.spread),
             turn=tensor(around.turn),
