@@ -1,4 +1,4 @@
-"""The record of a training clip: frames, sound and labels of one speaker, in one file."""
+"""The record of a training clip: frames, sound and labels of one speaker."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from emo_rt.atomic import atomic_write
 from emo_rt.media.boxes import Box
+from training.clips.names import is_compact
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class TrainingClip:
         mouth_box: x, y, width and height of the mouth (t, 4) in pixels
         phoneme_class: int64 indices into `training.clips.phonemes.PHONEME_CLASSES` (2 * t,) at 50 Hz
         blink: closing of the eyes (t,) from 0, open, to 1, shut
+        gaze: direction of the eyes (t, 2) from -1 to 1, to the right and down
         text: what is said
         voice: espeak-ng's name of the voice, such as "en-us+f3"
         language: espeak-ng's name of the language, such as "en-us"
@@ -49,6 +51,7 @@ class TrainingClip:
     mouth_box: np.ndarray
     phoneme_class: np.ndarray
     blink: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    gaze: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     text: str = ""
     voice: str = ""
     language: str = ""
@@ -56,9 +59,22 @@ class TrainingClip:
     sound: str = ""
 
     def save(self, path: Path | str) -> None:
-        """Writes an uncompressed .npz, whole or not at all."""
-        with atomic_write(Path(path)) as file:
-            np.savez(file, **{name: getattr(self, name) for name in CLIP_FIELDS if self.knows(name)})
+        """Writes an uncompressed .npz, whole or not at all.
+
+        A path that ends in `.labels.npz` gets the compact form instead: see `training.clips.compact`.
+
+        Raises:
+            ValueError: if the compact form is asked for and the sides of the frames are not even.
+            OSError: if a file cannot be written.
+        """
+        known = {name: getattr(self, name) for name in CLIP_FIELDS if self.knows(name)}
+        if is_compact(path := Path(path)):
+            from training.clips.compact import write_compact  # it loads FFmpeg
+
+            write_compact(known, path)
+        else:
+            with atomic_write(path) as file:
+                np.savez(file, **known)
 
     def knows(self, *names: str) -> bool:
         """Whether the clip has all of these fields."""
@@ -66,21 +82,27 @@ class TrainingClip:
 
     @classmethod
     def load(cls, path: Path | str, needs: Sequence[str] = ()) -> Self:
-        """Reads what `save` has written.
+        """Reads what `save` has written, in either form.
 
         Args:
-            path: file of the clip
+            path: file of the clip, or of its labels in the compact form
             needs: fields that the clip must have, besides the frames and the boxes
 
         Raises:
-            ValueError: if the clip lacks a field that it must have. It names the file and what to do.
+            ValueError: if the clip lacks a field that it must have, or its video cannot be read. It names the file and
+                what to do.
         """
-        with np.load(path) as archive:
-            missing = [name for name in (*_ALWAYS, *needs) if name not in archive]
-            if missing:
-                raise ValueError(f"{path} has no {missing[0]}: {_HINTS.get(missing[0], _LABEL_HINT)}")
-            unknown = dict.fromkeys(CLIP_FIELDS, np.zeros(0, np.float32)) | dict.fromkeys(_STRINGS, "")
-            known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in archive}
+        if is_compact(path := Path(path)):
+            from training.clips.compact import read_compact  # it loads FFmpeg
+
+            known = read_compact(path)
+        else:
+            with np.load(path) as archive:
+                known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in archive}
+        missing = [name for name in (*_ALWAYS, *needs) if name not in known]
+        if missing:
+            raise ValueError(f"{path} has no {missing[0]}: {_HINTS.get(missing[0], _LABEL_HINT)}")
+        unknown = dict.fromkeys(CLIP_FIELDS, np.zeros(0, np.float32)) | dict.fromkeys(_STRINGS, "")
         return cls(**unknown | known)
 
 

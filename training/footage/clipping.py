@@ -11,12 +11,12 @@ import numpy as np
 from emo_rt.errors import reason
 from emo_rt.media.image import crop_portrait
 from training.clips.clip import TrainingClip
+from training.clips.held_out import is_held_out_person
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
 from training.clips.rotation import head_speed
 from training.evaluation.reader import FaceReader
 from training.footage.annotations import Shot
 from training.footage.face_models import FaceModels
-from training.footage.identities import is_held_out_person
 from training.footage.report import VideoOutcome
 from training.footage.settings import PreparationSettings
 from training.footage.sightings import CropOutside, look, visible

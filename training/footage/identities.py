@@ -1,8 +1,7 @@
-"""Who speaks in a video, by the video's name, and who is kept from training."""
+"""Who speaks in a video, by the video's name."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -32,16 +31,3 @@ def identity_of(path: Path, folder: Path) -> str:
 def without_subset(name: str) -> str:
     """The name of a video of HDTF without that of the subset: WDA_BernieSanders -> BernieSanders."""
     return re.sub(r"^(RD|WDA|WRA)_", "", name)
-
-
-def is_held_out_person(identity: str, percent: float) -> bool:
-    """Whether an identity is kept from training.
-
-    The answer is always the same, and a higher percentage only adds people.
-
-    Args:
-        identity: name that `identity_of` gives.
-        percent: share of all identities that is held out, 0 to 100.
-    """
-    digest = hashlib.sha256(identity.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < percent / 100

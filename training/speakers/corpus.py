@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from training.speakers.speaker import is_held_out_seed, make_clip
+from training.clips.held_out import is_held_out_seed
+from training.speakers.speaker import make_clip
 from training.speakers.speech.voices import SPLITS
 
 ALL_SPLITS = "all"

@@ -54,8 +54,7 @@ def head_motion(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
 def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
     """How the liveliest head follows a voice: (frames, 3) yaw, pitch, roll in fractions of `ROTATION_LIMITS`.
 
-    The head nods on stress, which is where a third of a second is louder than the second around it. In pauses it turns
-    and tilts to the side at which it rests, so that a portrait shows which.
+    The head nods on stress. In pauses it turns and tilts to the side at which it rests, so that a portrait shows which.
 
     Args:
         waveform: (frames * 640,) what the speaker says, at 16 kHz.
@@ -63,8 +62,25 @@ def prosody(waveform: np.ndarray, frames: int, side: np.ndarray) -> np.ndarray:
         side: (3,) -1 or 1 for yaw, pitch and roll.
     """
     soft = smoothed(smoothed(_loudness(waveform, frames), 7), 7)
-    stress, pause = soft - smoothed(soft, 25), 0.5 - smoothed(smoothed(soft, 9), 7)
-    return np.stack([side[0] * 1.2 * pause, -3.6 * stress, side[2] * (0.7 * pause + 0.7 * stress)], 1)
+    pause, stressed = 0.5 - smoothed(smoothed(soft, 9), 7), stress(waveform, frames)
+    return np.stack([side[0] * 1.2 * pause, -3.6 * stressed, side[2] * (0.7 * pause + 0.7 * stressed)], 1)
+
+
+def stress(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """How much louder a third of a second is than the second around it: (frames,), up to about 0.3.
+
+    Args:
+        waveform: (frames * 640,) a voice at 16 kHz.
+        frames: number of frames.
+    """
+    soft = smoothed(smoothed(_loudness(waveform, frames), 7), 7)
+    return soft - smoothed(soft, 25)
+
+
+def pauses(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """The frames, in order, in which a voice (frames * 640,) at 16 kHz falls silent."""
+    quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
+    return 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
 
 
 def _loudness(waveform: np.ndarray, frames: int) -> np.ndarray:
@@ -129,12 +145,10 @@ def blink_curve(rng: np.random.Generator, waveform: np.ndarray, frames: int) -> 
         waveform: (frames * 640,) what the speaker says, at 16 kHz.
         frames: number of frames.
     """
-    quiet = smoothed(_loudness(waveform, frames), 5) < 0.1
-    pauses = 1 + np.flatnonzero(quiet[1:] & ~quiet[:-1])
     shape = ([0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2])[rng.integers(2)]
     starts: list[float] = []
     latest = -rng.uniform(0, 3) * FRAMES_PER_SECOND
-    for start in [*pauses, frames]:
+    for start in [*pauses(waveform, frames), frames]:
         while start - latest > 7 * FRAMES_PER_SECOND:
             starts.append(latest := latest + rng.uniform(4, 6) * FRAMES_PER_SECOND)
         if start - latest > FRAMES_PER_SECOND:

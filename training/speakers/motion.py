@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class Motion(TensorRows):
 
     Attributes:
         mouth_opening: (B,) from 0, closed, to 1, wide open.
-        mouth_width: (B,) from 0, rounded, over 0.5, neutral, to 1, spread.
+        mouth_width: (B,) from 0, rounded, over 0.5, neutral, to 1, spread; a smile spreads it too.
         blink: (B,) from 0, open eyes, to 1, shut eyes.
         brow: (B,) from -1, lowered, to 1, raised.
         gaze: (B, 2) from -1 to 1, to the right and down.
@@ -74,3 +75,10 @@ class Motion(TensorRows):
         values = {f.name: torch.zeros(shapes.get(f.name, (frames,)), device=device) for f in dataclasses.fields(cls)}
         values["mouth_width"] += 0.5
         return cls(**values)
+
+    @classmethod
+    def of(cls, mouth_opening: np.ndarray, **curves: np.ndarray) -> Motion:
+        """The motion of NumPy curves, which are named like the attributes; what is not given is at rest."""
+        given = {"mouth_opening": mouth_opening, **curves}
+        tensors = {name: torch.tensor(np.asarray(curve, np.float32)) for name, curve in given.items()}
+        return dataclasses.replace(cls.rest(len(mouth_opening)), **tensors)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from emo_rt.cascade.audio import clip_window, samples_per_frame, window
 from training.clips.clip import TrainingClip
 from training.clips.folder import clip_paths
+from training.clips.names import clip_name
 from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
 from training.stages.latent_cache import LatentCache
@@ -67,7 +68,7 @@ class ClipFolder:
     """The clips of a directory, all of them in memory, and random samples of them.
 
     Args:
-        directory: directory of `*.npz` that `training.corpus` or `training.prepare` has written
+        directory: directory of clips that `training.corpus` or `training.prepare` has written, in either form
         config: size of the model; its resolution and rates must be those of the clips
         vae: encoder of the frames, whose latents are cached beside the clips; None keeps the frames instead
         needs: fields of `TrainingClip` that a clip must have; clips without them are left out
@@ -109,7 +110,7 @@ class ClipFolder:
             if pictures and clip.frames.shape[1] != config.resolution:
                 raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
             if cache:
-                latents[path] = cache.latents(path.stem, clip.frames)
+                latents[path] = cache.latents(clip_name(path), clip.frames)
             if cache or not pictures:
                 clip = replace(clip, frames=clip.frames[:0].copy())  # a view would keep all of them
             clips[path] = clip

@@ -36,7 +36,7 @@ class LatentCache:
         """Latents (t, c, h, w) in float16 of a clip, encoded if the cache lacks them.
 
         Args:
-            name: file name of the clip, without its suffix
+            name: name of the clip
             frames: RGB uint8 frames (t, h, w, 3) of the clip
         """
         path = self.directory / f"{name}.npy"

@@ -25,6 +25,7 @@ def small_clip(frames: int = 3) -> TrainingClip:
         mouth_box=labels(frames, 4),
         phoneme_class=rng.integers(0, 42, 2 * frames),
         blink=labels(frames),
+        gaze=labels(frames, 2),
         text="a sentence",
         voice="en-us+f3",
         language="en",

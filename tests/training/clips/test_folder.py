@@ -20,6 +20,17 @@ def test_clips_come_by_name_in_order(tmp_path: Path) -> None:
     assert {name: clip.text for name, clip in load_clips(tmp_path).items()} == {"a": "a", "b": "b"}
 
 
+def test_a_directory_may_hold_both_forms(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.labels.npz", "c.npz", "c.labels.npz"):
+        replace(small_clip(), text=name).save(tmp_path / name)
+    assert [path.name for path in clip_paths(tmp_path)] == ["a.npz", "b.labels.npz", "c.npz"]
+    assert {name: clip.text for name, clip in load_clips(tmp_path).items()} == {
+        "a": "a.npz",
+        "b": "b.labels.npz",
+        "c": "c.npz",
+    }
+
+
 def test_a_directory_without_clips_is_named(tmp_path: Path) -> None:
     for read in (clip_paths, load_clips):
         with pytest.raises(FileNotFoundError, match=f"{tmp_path} has no clips: make some"):

@@ -9,8 +9,9 @@ import pytest
 
 from training import corpus
 from training.clips.clip import TrainingClip
+from training.clips.held_out import is_held_out_seed
 from training.speakers.corpus import CorpusSettings
-from training.speakers.speaker import is_held_out_seed, make_clip
+from training.speakers.speaker import make_clip
 
 SMALL = ["--clips", "2", "--seconds", "0.4", "--resolution", "32"]
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from training.clips.rates import SAMPLE_RATE
-from training.speakers.speech.augmentation import augment
+from training.speakers.speech.augmentation import augment, coloured_noise
 from training.speakers.speech.delivery import random_delivery
 from training.speakers.speech.sentences import random_sentence
 from training.speakers.speech.synthesizer import synthesize
@@ -15,15 +15,21 @@ from training.speakers.speech.utterance import Utterance, join
 from training.speakers.speech.voices import random_voice, voice_language
 
 _LOUDEST = 0.9  # of 1
+_SILENT_SHARE, _LONG_PAUSE_SHARE, _LONG_PAUSE = 0.05, 0.3, (1.0, 4.0)  # of sounds; of pauses; seconds
+_ROOM_NOISE = (-60.0, -35.0)  # decibels of the loudest sound
 
 
-def speak(rng: np.random.Generator, split: str, seconds: float) -> tuple[Utterance, str]:
+def speak(
+    rng: np.random.Generator, split: str, seconds: float, silences: np.random.Generator | None = None
+) -> tuple[Utterance, str]:
     """Sentences with pauses, in one voice.
 
     Args:
         rng: chooses voice, style, sentences, pauses and loudness.
         split: split of `training.speakers.speech.voices`, of voices and of sentences.
         seconds: length of the sound.
+        silences: makes some pauses 1 to 4 s long, but not two thirds of the sound, and a twentieth of the sounds
+            silent; None does nothing of this.
 
     Returns:
         the utterance, whose waveform has exactly this length; and its style: "speech", "whisper" or "singing". The
@@ -32,17 +38,23 @@ def speak(rng: np.random.Generator, split: str, seconds: float) -> tuple[Utteran
     delivery = random_delivery(rng, split)
     language = voice_language(delivery.voice)
     utterances, pauses, total = [], [], 0.0
+    nothing_said = silences is not None and silences.random() < _SILENT_SHARE
     while total < seconds:
         sentence = random_sentence(rng, language, held_out=split != "train")
         said = delivery.say(sentence, rng)
         emphasis = np.float32(10 ** (rng.uniform(-6, 0) / 20))
         utterances.append(dataclasses.replace(said, waveform=emphasis * said.waveform))
         pauses.append(float(rng.uniform(0.0, 0.4) if rng.random() < 0.75 else rng.uniform(0.4, 1.2)))
+        if silences and silences.random() < _LONG_PAUSE_SHARE:
+            pauses[-1] = min(float(silences.uniform(*_LONG_PAUSE)), 2 / 3 * seconds)
+        if nothing_said:
+            pauses[-1] = seconds + _LONG_PAUSE[0]  # nor does the mouth prepare for anything
         total += pauses[-1] + said.seconds
     whole = join(utterances, pauses)
     loudness = np.exp(rng.uniform(np.log(0.15), 0)) * _LOUDEST / np.abs(whole.waveform).max()
     waveform = whole.waveform[: round(seconds * SAMPLE_RATE)] * np.float32(loudness)
-    return dataclasses.replace(whole, waveform=waveform), delivery.style
+    text = "" if silences and not waveform.any() else whole.text
+    return dataclasses.replace(whole, waveform=waveform, text=text), delivery.style
 
 
 def record(
@@ -72,3 +84,15 @@ def record(
 
     heard, effects = augment(waveform, rng, babble)
     return heard, "+".join(effects)
+
+
+def record_silence(rng: np.random.Generator, samples: int, noisy_share: float) -> tuple[np.ndarray, str]:
+    """What is heard while nobody speaks: nothing, or with a chance of `noisy_share` a room's noise.
+
+    Returns:
+        the sound, float32 (samples,), and its description as `record` gives it.
+    """
+    if rng.random() >= noisy_share:
+        return np.zeros(samples, np.float32), "clean"
+    loudness = 10 ** (rng.uniform(*_ROOM_NOISE) / 20)
+    return (loudness * coloured_noise(samples, rng)).astype(np.float32), "noise"

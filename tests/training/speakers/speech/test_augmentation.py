@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.clips.held_out import is_held_out_seed
 from training.clips.rates import SAMPLE_RATE
-from training.speakers.speaker import is_held_out_seed, make_clip
+from training.speakers.speaker import make_clip
 from training.speakers.speech.augmentation import (
     CODECS,
     add_noise,

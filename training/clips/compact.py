@@ -1,0 +1,124 @@
+"""The compact form of a clip: a video with sound that plays everywhere, and its labels beside it.
+
+A clip is two files: `NAME.mp4` (H.264 and AAC) and `NAME.labels.npz` (16-bit floats, compressed). The labels are
+written last, so that a clip whose labels are there is whole. Pictures and sound lose a little; labels keep three
+digits.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+
+from emo_rt.atomic import atomic_write
+from emo_rt.errors import InputError, reason
+from emo_rt.media.sound import read_voice
+from training.clips.names import video_path
+from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
+
+_H264 = {"crf": "22", "preset": "slow", "tune": "psnr", "g": "250", "threads": "1"}
+_BIT_RATE = 40000  # of the sound, bits per second
+# Without these flags, FFmpeg darkens pictures by a level of 255 and repeats colours instead of blending them.
+_EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+_HINT = "delete both of its files and make it again"
+
+
+def write_compact(fields: Mapping[str, Any], labels: Path) -> None:
+    """Writes a clip in its compact form, whole or not at all.
+
+    Args:
+        fields: what is known of the clip, by the names of the fields of `TrainingClip`
+        labels: path that ends in `.labels.npz`; the video lies beside it
+
+    Raises:
+        ValueError: if the sides of the frames are not even.
+        OSError: if a file cannot be written.
+    """
+    frames = fields["frames"]
+    if frames.shape[1] % 2 or frames.shape[2] % 2:
+        raise ValueError(f"a compact clip has frames with even sides, not {frames.shape[2]} x {frames.shape[1]}")
+    with tempfile.TemporaryDirectory() as folder:
+        _encode(Path(folder) / "clip.mp4", frames, fields.get("waveform"))
+        video = (Path(folder) / "clip.mp4").read_bytes()
+    with atomic_write(video_path(labels)) as file:
+        file.write(video)
+    arrays: dict[str, Any] = {
+        name: _packed(value) for name, value in fields.items() if name not in ("frames", "waveform")
+    }
+    with atomic_write(labels) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_compact(labels: Path) -> dict[str, Any]:
+    """Reads what `write_compact` has written; what the clip does not have is absent.
+
+    Raises:
+        ValueError: if the video is missing, damaged, or not of these labels. It names the file and what to do.
+    """
+    with np.load(labels) as archive:
+        fields: dict[str, Any] = {name: _unpacked(archive[name]) for name in archive}
+    path = video_path(labels)
+    try:
+        with av.open(str(path)) as container:
+            frames = np.stack([_pixels(frame) for frame in container.decode(video=0)])
+            voiced = bool(container.streams.audio)
+        fields["frames"] = frames
+        if voiced:
+            samples = len(frames) * SAMPLE_RATE // FRAMES_PER_SECOND
+            sound = read_voice(path, SAMPLE_RATE)[:samples]
+            fields["waveform"] = np.pad(sound, (0, samples - len(sound))).clip(-1, 1)
+    except (av.FFmpegError, InputError, OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({reason(error)}): {_HINT}") from None
+    if "face_box" in fields and len(fields["face_box"]) != len(frames):
+        raise ValueError(f"{path} has {len(frames)} frames, but {labels.name} {len(fields['face_box'])}: {_HINT}")
+    return fields
+
+
+def _packed(value: np.ndarray | str) -> np.ndarray:
+    """Labels of half the size: float16; uint8 for the integers, which are small."""
+    array = np.asarray(value)
+    kinds = {"f": np.float16, "i": np.uint8}
+    return array.astype(kinds.get(array.dtype.kind, array.dtype))
+
+
+def _unpacked(array: np.ndarray) -> np.ndarray | str:
+    if array.dtype.kind == "U":
+        return str(array)
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+
+
+def _encode(path: Path, frames: np.ndarray, waveform: np.ndarray | None) -> None:
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(str(path), "w", options=options) as container:
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_H264)
+        context = video.codec_context
+        context.height, context.width, context.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        audio = None
+        if waveform is not None:
+            audio = container.add_stream("aac", SAMPLE_RATE, layout="mono")
+            audio.bit_rate = _BIT_RATE
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_EXACT)
+            frame.pts, frame.time_base = index, Fraction(1, FRAMES_PER_SECOND)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if audio is not None:
+            sound = av.AudioFrame.from_ndarray(np.asarray(waveform, np.float32)[None], format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
+            container.mux(audio.encode(sound))
+            container.mux(audio.encode(None))
+
+
+def _pixels(frame: av.VideoFrame) -> np.ndarray:
+    """RGB uint8 (h, w, 3)."""
+    return frame.reformat(format="rgb24", interpolation=_EXACT).to_ndarray()
