@@ -1,16 +1,27 @@
 """Clips of generated speakers, with ground truth: `python -m training.corpus --out DIR` writes one for each seed.
 
-Everything about a clip follows from its seed. A tenth of the seeds is held out, with portraits, voices, languages and
-sentences of their own. `--split held-out-family` takes held-out speakers too, with another synthesizer's voices.
+Speakers are drawn heads or, with --portraits, photo puppets: photographs that talk, smile, blink and breathe, and are
+silent at times. `python -m training.prepare portraits` makes such a folder of any pictures of faces.
+
+Everything about a clip follows from its seed, and the face of a puppet from the folder too: another portrait in it
+changes few clips. A tenth of the seeds is held out, with people, voices, languages and sentences of their own; so is a
+tenth of the people in photographs, by identity. `--split held-out-family` takes held-out speakers too, with another
+synthesizer's voices.
 
 Six in ten of the training clips have an imperfect sound: noise, rooms, codecs and the like. The labels are those of
 the voice alone.
 
-Clips that are there already are kept, so the same command goes on where it was stopped.
+A clip is one file, SEED.npz. With --compact it is a video that plays everywhere, SEED.mp4, and its labels beside it,
+SEED.labels.npz: a hundred times smaller, and nearly the same. Training and evaluation read both.
+
+Clips that are there already are kept, so the same command goes on where it was stopped. DIR/settings.json says what
+the clips are; other settings need another folder.
 
 examples:
   python -m training.corpus --out data/speakers --split train --clips 3000
   python -m training.corpus --out data/held-out --split held-out --clips 40 --seed 200000
+  python -m training.corpus --out data/puppets --portraits data/portraits --split train --resolution 256 --compact
+  python -m training.corpus --out data/both --portraits data/portraits --puppet-share 0.8 --split train
   python -m training.corpus --sample assets
 """
 
@@ -44,6 +55,16 @@ def _parser() -> argparse.ArgumentParser:
         "--split", choices=(ALL_SPLITS, *SPLITS), default=ALL_SPLITS, help="which speakers (default: %(default)s)"
     )
     parser.add_argument(
+        "--portraits", type=Path, metavar="FOLDER", help="portraits of `training.prepare portraits`: photo puppets"
+    )
+    parser.add_argument(
+        "--puppet-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the clips with puppets, others with drawn heads (default: 1 with --portraits)",
+    )
+    parser.add_argument("--compact", action="store_true", help="small clips: videos with labels beside them")
+    parser.add_argument(
         "--augmented-share",
         type=float,
         metavar="SHARE",
@@ -64,9 +85,16 @@ def main(arguments: list[str] | None = None) -> int:
             write_sample(folder)
             return 0
         settings = CorpusSettings(
-            args.clips, args.seconds, args.resolution, args.seed, args.split, args.augmented_share
+            clips=args.clips,
+            seconds=args.seconds,
+            resolution=args.resolution,
+            seed=args.seed,
+            split=args.split,
+            augmented_share=args.augmented_share,
+            puppet_share=float(args.portraits is not None) if args.puppet_share is None else args.puppet_share,
+            compact=args.compact,
         )
-        write_corpus(folder, settings, args.workers)
+        write_corpus(folder, settings, args.portraits, args.workers)
     except KeyboardInterrupt:
         print("corpus: stopped; the same command goes on", file=sys.stderr)
         return 130

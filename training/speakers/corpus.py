@@ -1,21 +1,32 @@
-"""A folder of generated clips: one file for each seed, made by several processes."""
+"""A folder of generated clips: one for each seed, made by several processes."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from emo_rt.atomic import atomic_write
+from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
+from training.clips.names import COMPACT_SUFFIX
+from training.speakers.puppets.casting import Cast
+from training.speakers.puppets.clip import make_puppet_clip
+from training.speakers.puppets.photographs import Photograph
 from training.speakers.speaker import make_clip
 from training.speakers.speech.voices import SPLITS
 
 ALL_SPLITS = "all"
+_SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class CorpusSettings:
         seed: first seed to look at.
         split: "all", or the split of `training.speakers.speech.voices` whose speakers and voices are taken.
         augmented_share: share of the clips with an imperfect sound; None takes 0.6 of training and 0 of held-out clips.
+        puppet_share: share of the clips that show photo puppets; the others show drawn heads.
+        compact: whether clips are written in their compact form (`training.clips.compact`).
 
     Raises:
         ValueError: naming the option of `python -m training.corpus` that is out of range.
@@ -40,6 +53,8 @@ class CorpusSettings:
     seed: int = 0
     split: str = ALL_SPLITS
     augmented_share: float | None = None
+    puppet_share: float = 0.0
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if self.clips < 1:
@@ -54,6 +69,10 @@ class CorpusSettings:
             raise ValueError(f"--split is one of {', '.join((ALL_SPLITS, *SPLITS))}, not {self.split}")
         if self.augmented_share is not None and not 0 <= self.augmented_share <= 1:
             raise ValueError(f"--augmented-share is between 0 and 1, not {self.augmented_share}")
+        if not 0 <= self.puppet_share <= 1:
+            raise ValueError(f"--puppet-share is between 0 and 1, not {self.puppet_share}")
+        if self.resolution % 2 and (self.compact or self.puppet_share):
+            raise ValueError(f"--resolution is even with --portraits or --compact, not {self.resolution}")
 
     @property
     def seeds(self) -> list[int]:
@@ -64,33 +83,98 @@ class CorpusSettings:
         held_out = self.split != "train"
         return list(itertools.islice((s for s in candidates if is_held_out_seed(s) == held_out), self.clips))
 
+    def shows_puppet(self, seed: int) -> bool:
+        """Whether the clip of a seed shows a puppet; a higher share only turns drawn heads into puppets."""
+        return float(np.random.default_rng([seed, 0xCA57]).random()) < self.puppet_share
 
-def write_corpus(out: Path, settings: CorpusSettings, workers: int = 2) -> None:
-    """Writes the clips that the folder does not have yet, as `SEED.npz`.
+    def file(self, seed: int) -> str:
+        """The name of the file of a seed's clip."""
+        return f"{seed:08d}{COMPACT_SUFFIX if self.compact else '.npz'}"
+
+
+@dataclass(frozen=True)
+class _ClipToMake:
+    seed: int
+    path: Path
+    photograph: Path | None  # of a puppet
+
+
+def write_corpus(out: Path, settings: CorpusSettings, portraits: Path | None = None, workers: int = 2) -> None:
+    """Writes the clips that the folder does not have yet.
+
+    The folder's `settings.json` says what its clips are. More clips, or those of other seeds, may join them.
 
     Args:
         out: folder; it is made if it does not exist.
         settings: what the clips are.
+        portraits: folder of photographs for the puppets; it is not needed without any.
         workers: number of processes, with one thread each.
 
     Raises:
-        ValueError: if there are no workers.
+        ValueError: if there are no workers, the photographs cannot be used, or the folder holds clips of other
+            settings.
         OSError: if the folder or a clip cannot be written.
     """
     if workers < 1:
         raise ValueError(f"--workers is at least 1, not {workers}")
+    if settings.puppet_share and not portraits:
+        raise ValueError("--puppet-share needs --portraits, whose people the puppets are")
+    cast = Cast.read(portraits) if portraits else None
+    clips = [
+        _ClipToMake(seed, path, cast.photograph(seed) if cast and settings.shows_puppet(seed) else None)
+        for seed in settings.seeds
+        if not (path := out / settings.file(seed)).exists()
+    ]
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [(seed, path, settings) for seed in settings.seeds if not (path := out / f"{seed:08d}.npz").exists()]
+    _remember(out, settings, cast)
+    for _ in tqdm(_written([(clip, settings) for clip in clips], workers), total=len(clips), unit="clip"):
+        pass
+
+
+def _remember(out: Path, settings: CorpusSettings, cast: Cast | None) -> None:
+    """Writes what the clips of a folder are, or checks that they are what they were."""
+    now: dict[str, Any] = {**asdict(settings), "portraits": cast.fingerprint if cast else None}
+    del now["clips"], now["seed"]
+    path = out / _SETTINGS_FILE
+    if not path.exists():
+        with atomic_write(path) as file:
+            file.write(json.dumps(now, indent=1).encode())
+        return
+    try:
+        before = {name: json.loads(path.read_text())[name] for name in now}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not say what the clips are ({error}): give another folder") from None
+    for name, value in now.items():
+        if before[name] != value:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{out} was begun with {option} {before[name]}, not {value}: "
+                "go on with the same, or give another folder"
+            )
+
+
+def _written(jobs: list[tuple[_ClipToMake, CorpusSettings]], workers: int) -> Iterator[None]:
+    """Writes clips, and says so after each."""
+    if workers == 1:
+        yield from map(_write, jobs)
+        return
     # An interrupt reaches all processes; only this one answers to it.
     ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
     with multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore_interrupts) as pool:
-        for _ in tqdm(pool.imap_unordered(_write, jobs), total=len(jobs), unit="clip"):
-            pass
+        yield from pool.imap_unordered(_write, jobs)
 
 
-def _write(job: tuple[int, Path, CorpusSettings]) -> None:
-    seed, path, settings = job
+def _write(job: tuple[_ClipToMake, CorpusSettings]) -> None:
+    clip, settings = job
     torch.set_num_threads(1)
+    _made(clip, settings).save(clip.path)
+
+
+def _made(clip: _ClipToMake, settings: CorpusSettings) -> TrainingClip:
+    size = (settings.seconds, settings.resolution)
     voices = None if settings.split == ALL_SPLITS else settings.split
     share = settings.augmented_share
-    make_clip(seed, settings.seconds, settings.resolution, voices=voices, augmented_share=share).save(path)
+    if clip.photograph is None:
+        return make_clip(clip.seed, *size, voices=voices, augmented_share=share)
+    photograph = Photograph.load(clip.photograph)
+    return make_puppet_clip(clip.seed, photograph, *size, voices=voices, augmented_share=share)

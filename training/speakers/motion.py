@@ -46,7 +46,7 @@ class Motion(TensorRows):
 
     Attributes:
         mouth_opening: (B,) from 0, closed, to 1, wide open.
-        mouth_width: (B,) from 0, rounded, over 0.5, neutral, to 1, spread; a smile spreads it too.
+        mouth_width: (B,) from 0, rounded, over 0.5, neutral, to 1, spread, without what a smile adds.
         blink: (B,) from 0, open eyes, to 1, shut eyes.
         brow: (B,) from -1, lowered, to 1, raised.
         gaze: (B, 2) from -1 to 1, to the right and down.

@@ -19,7 +19,7 @@ from training.clips.rotation import head_speed
 from training.speakers.gestures import blink_curve, gaze, head_motion, smoothed, wander
 from training.speakers.motion import Motion
 from training.speakers.mouth import MouthCurves, mouth_curves
-from training.speakers.puppets.acting import puppet_motion
+from training.speakers.puppets.acting import SMILE_WIDTH, puppet_motion
 from training.speakers.rendering import Rendering
 from training.speakers.speech.recording import record, record_silence, speak
 from training.speakers.speech.utterance import frame_classes
@@ -58,7 +58,7 @@ class Performance:
             frames=pixels.cpu().numpy(),
             waveform=self.waveform,
             mouth_opening=motion.mouth_opening.numpy(),
-            mouth_width=motion.mouth_width.numpy(),
+            mouth_width=(motion.mouth_width + SMILE_WIDTH * motion.smile).numpy(),
             rotation=motion.rotation.numpy(),
             head_speed=head_speed(motion.rotation.numpy()),
             face_box=rendering.face_box.cpu().numpy(),

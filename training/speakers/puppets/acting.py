@@ -1,4 +1,4 @@
-"""How the face of a photo puppet moves: as `training.speakers.gestures` says, but less; and it smiles and breathes.
+"""How the face of a photo puppet moves: less than a drawn head, but it smiles and breathes too.
 
 A puppet that says nothing is idle, not still: it breathes, blinks and moves its head a little, with its lips closed.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from training.clips.rates import FRAMES_PER_SECOND
-from training.speakers.gestures import gaze, head_motion, pauses, smoothed, stress, wander
+from training.speakers.gestures import head_motion, pauses, smoothed, stress, wander
 from training.speakers.motion import Motion
 from training.speakers.mouth import MouthCurves
 
 #: Degrees of yaw, pitch and roll, because nothing behind the head is known.
 ROTATION_LIMIT = 14.0
 
-#: How far a broad smile spreads a neutral mouth, as a difference of its width.
-SMILE_WIDTH = 0.15
+#: What a broad smile adds to the width that is seen of a mouth.
+SMILE_WIDTH = 0.6
 
 _LIVELINESS = (0.3, 0.55, 0.85)  # of the motion of drawn heads
 _SMILING_SHARE, _BROAD_SHARE = 0.6, 0.25  # of people; of those who smile
@@ -47,12 +47,11 @@ def puppet_motion(seed: int, waveform: np.ndarray, mouth: MouthCurves) -> Motion
     mouth = resting(mouth)
     return Motion.of(
         mouth_opening=mouth.opening,
-        mouth_width=(mouth.width + 2 * SMILE_WIDTH * smiling * (1 - mouth.width)).clip(0, 1),
+        mouth_width=np.minimum(mouth.width, 1 - SMILE_WIDTH * smiling),  # a smile leaves less to spread
         blink=eyelids(part(0xB11E), waveform, frames),
         brow=(
             brows.normal(0, 0.12) + 0.2 * wander(brows, frames, 0.3) + brows.uniform(0, 4) * smoothed(stressed, 3)
         ).clip(-1, 1),
-        gaze=0.6 * gaze(part(0x6A2E), frames),
         rotation=rotation,
         translation=sway + [0, 1] * breath[:, None],
         smile=smiling,
@@ -69,11 +68,11 @@ def resting(mouth: MouthCurves) -> MouthCurves:
 
 
 def smile(rng: np.random.Generator, mouth: MouthCurves) -> np.ndarray:
-    """How broadly a speaker smiles, (frames,) from 0 to 1: six in ten at times, slowly, and less on rounded sounds."""
+    """How broadly somebody smiles, (frames,) from 0 to 0.8: six in ten do, slowly, and less on rounded sounds."""
     frames = len(mouth.width)
     if rng.random() > _SMILING_SHARE:
         return np.zeros(frames)
-    size = rng.uniform(0.5, 1) if rng.random() < _BROAD_SHARE else rng.uniform(0.15, 0.5)
+    size = rng.uniform(0.45, 0.8) if rng.random() < _BROAD_SHARE else rng.uniform(0.15, 0.45)
     ease = (0.55 + 0.6 * wander(rng, frames, rng.uniform(0.05, 0.2))).clip(0, 1)
     rounding = smoothed((1 - 2 * mouth.width).clip(0), 5)
     return size * ease**2 * (3 - 2 * ease) * (1 - 0.7 * rounding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
@@ -59,16 +60,7 @@ class Photograph:
             ValueError: if it is of another version, damaged, or its picture or mask is missing. It names the file and
                 what to do.
         """
-        try:
-            with np.load(path) as archive:
-                version, identity = int(archive["version"]), str(archive["identity"])
-                landmarks = archive["landmarks"].astype(np.float32)
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"{path} is no prepared portrait ({error}): {_HINT}") from None
-        if version != PHOTOGRAPH_VERSION:
-            raise ValueError(f"{path} is of version {version}, not {PHOTOGRAPH_VERSION}: {_HINT}")
-        if landmarks.shape != (LANDMARKS, 3):
-            raise ValueError(f"{path} has landmarks of shape {landmarks.shape}, not {(LANDMARKS, 3)}: {_HINT}")
+        identity, landmarks = _labels(path)
         picture = _pixels(path.with_suffix(".jpg"), "RGB")
         mask = _pixels(path.with_suffix(".mask.png"), "L")
         if not picture.shape[0] == picture.shape[1] == mask.shape[0] == mask.shape[1]:
@@ -88,6 +80,33 @@ def photograph_paths(folder: Path) -> list[Path]:
             f"{folder} has no prepared portraits: make them with `python -m training.prepare portraits`"
         )
     return paths
+
+
+def read_identity(path: Path) -> str:
+    """Who is seen in the photograph of an `.npz` file, whose pixels are not read.
+
+    Raises:
+        ValueError: as `Photograph.load`, but for pixels that are damaged.
+    """
+    for part in (path.with_suffix(".jpg"), path.with_suffix(".mask.png")):
+        if not part.is_file():
+            raise ValueError(f"{part} is missing: {_HINT}")
+    return _labels(path)[0]
+
+
+def _labels(path: Path) -> tuple[str, np.ndarray]:
+    """The identity and the landmarks (478, 3) in the `.npz` file of a photograph."""
+    try:
+        with np.load(path) as archive:
+            version, identity = int(archive["version"]), str(archive["identity"])
+            landmarks = archive["landmarks"].astype(np.float32)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} is no prepared portrait ({error}): {_HINT}") from None
+    if version != PHOTOGRAPH_VERSION:
+        raise ValueError(f"{path} is of version {version}, not {PHOTOGRAPH_VERSION}: {_HINT}")
+    if landmarks.shape != (LANDMARKS, 3):
+        raise ValueError(f"{path} has landmarks of shape {landmarks.shape}, not {(LANDMARKS, 3)}: {_HINT}")
+    return identity, landmarks
 
 
 def _pixels(path: Path, mode: str) -> np.ndarray:

@@ -1,0 +1,45 @@
+"""The clip of one photo puppet: a performance, and a photograph that shows it. All of it follows from the seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from training.clips.clip import TrainingClip
+from training.speakers.performance import perform
+from training.speakers.puppets.look import sample_look
+from training.speakers.puppets.photographs import Photograph
+from training.speakers.puppets.puppet import Puppet
+from training.speakers.puppets.render import render_puppet
+
+
+def make_puppet_clip(
+    seed: int,
+    photograph: Photograph,
+    seconds: float = 4.0,
+    resolution: int = 128,
+    *,
+    voices: str | None = None,
+    augmented_share: float | None = None,
+) -> TrainingClip:
+    """The clip of a seed with the face of a photograph. Where its eyes look is unknown.
+
+    Args:
+        seed: number of the speaker, 0 or more; it decides on all but the face.
+        photograph: who is seen.
+        seconds: length of the clip.
+        resolution: side of a frame in pixels, even.
+        voices: split of `training.speakers.speech.voices` whose voices speak; None takes the seed's own.
+        augmented_share: chance that the sound is imperfect; None takes 0.6 for training and 0 for held-out clips.
+
+    Raises:
+        ValueError: if there is no such split.
+    """
+    performance = perform(seed, seconds, puppet=True, voices=voices, augmented_share=augmented_share)
+    puppet, look = Puppet.of(photograph), sample_look(np.random.default_rng([seed, 0x100C]))
+    rendering = render_puppet(puppet, performance.motion, look, resolution)
+    # Some photographs show a head that is turned already.
+    seen = replace(performance.motion, rotation=puppet.seen_rotation(performance.motion.rotation))
+    clip = replace(performance, motion=seen).clip(rendering)
+    return replace(clip, gaze=clip.gaze[:0])
