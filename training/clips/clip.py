@@ -39,6 +39,7 @@ class TrainingClip:
         language: espeak-ng's name of the language, such as "en-us"
         style: "speech", "whisper" or "singing"
         sound: "clean", or the effects of `training.speakers.speech.augmentation` joined by "+"
+        person: who is seen, if other clips may show the same person
     """
 
     frames: np.ndarray
@@ -57,6 +58,7 @@ class TrainingClip:
     language: str = ""
     style: str = ""
     sound: str = ""
+    person: str = ""
 
     def save(self, path: Path | str) -> None:
         """Writes an uncompressed .npz, whole or not at all.

@@ -19,10 +19,9 @@ from emo_rt.atomic import atomic_write
 from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
 from training.clips.names import COMPACT_SUFFIX
-from training.speakers.puppets.casting import Cast
-from training.speakers.puppets.clip import make_puppet_clip
+from training.speakers.casting import Cast
 from training.speakers.puppets.photographs import Photograph
-from training.speakers.speaker import make_clip
+from training.speakers.speaker import make_clip, make_puppet_clip
 from training.speakers.speech.voices import SPLITS
 
 ALL_SPLITS = "all"

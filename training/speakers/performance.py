@@ -16,10 +16,10 @@ from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
 from training.clips.rates import FRAMES_PER_SECOND
 from training.clips.rotation import head_speed
+from training.speakers.acting import SMILE_WIDTH, puppet_motion
 from training.speakers.gestures import blink_curve, gaze, head_motion, smoothed, wander
 from training.speakers.motion import Motion
 from training.speakers.mouth import MouthCurves, mouth_curves
-from training.speakers.puppets.acting import SMILE_WIDTH, puppet_motion
 from training.speakers.rendering import Rendering
 from training.speakers.speech.recording import record, record_silence, speak
 from training.speakers.speech.utterance import frame_classes

@@ -31,4 +31,5 @@ def small_clip(frames: int = 3) -> TrainingClip:
         language="en",
         style="speech",
         sound="clean",
+        person="anna",
     )

@@ -46,7 +46,7 @@ def test_pictures_are_nearly_the_same(clips: tuple[TrainingClip, TrainingClip]) 
     assert again.frames.shape == clip.frames.shape
     difference = again.frames.astype(np.float64) - clip.frames
     assert 10 * np.log10(255**2 / np.square(difference).mean()) > 35
-    assert np.abs(difference.mean((0, 1, 2))).max() < 0.8  # no colour cast
+    assert abs(difference.mean()) < 0.5  # neither darker nor brighter
 
 
 def test_frames_stay_in_their_places(clips: tuple[TrainingClip, TrainingClip]) -> None:
@@ -73,7 +73,7 @@ def test_labels_keep_three_digits(clips: tuple[TrainingClip, TrainingClip]) -> N
         value, read = getattr(clip, field.name), getattr(again, field.name)
         assert type(read) is type(value)
         assert getattr(read, "dtype", None) == getattr(value, "dtype", None)
-        if field.name in ("phoneme_class", "text", "voice", "language", "style", "sound"):
+        if field.name in ("phoneme_class", "text", "voice", "language", "style", "sound", "person"):
             np.testing.assert_array_equal(read, value)
         elif field.name not in ("frames", "waveform"):
             np.testing.assert_allclose(read, value, rtol=1e-3)

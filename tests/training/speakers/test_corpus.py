@@ -13,8 +13,8 @@ from training import corpus
 from training.clips.clip import TrainingClip
 from training.clips.folder import load_clips
 from training.clips.held_out import is_held_out_person, is_held_out_seed
+from training.speakers.casting import HELD_OUT_PERCENT
 from training.speakers.corpus import CorpusSettings
-from training.speakers.puppets.casting import HELD_OUT_PERCENT
 from training.speakers.speaker import make_clip
 
 SMALL = ["--clips", "2", "--seconds", "0.4", "--resolution", "32"]

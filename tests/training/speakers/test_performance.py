@@ -12,10 +12,10 @@ import torch
 from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
 from training.clips.idle import idle_frames
+from training.speakers.acting import eyelids
 from training.speakers.gestures import stress
 from training.speakers.motion import Motion
 from training.speakers.performance import Performance, perform
-from training.speakers.puppets.acting import eyelids
 from training.speakers.rendering import Rendering
 from training.speakers.speech.voices import VOICES
 

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from made_photograph import made_photograph
 
 from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
 from training.clips.rotation import head_speed
-from training.speakers.speaker import make_clip
+from training.speakers.performance import perform
+from training.speakers.puppets.pose import pose
+from training.speakers.puppets.puppet import Puppet
+from training.speakers.speaker import make_clip, make_puppet_clip
 from training.speakers.speech.voices import VOICES, voice_language
 
 
@@ -42,14 +47,14 @@ def test_a_clip_has_the_documented_shapes_and_survives_saving(clip: TrainingClip
 
 def test_a_clip_of_an_older_version_loads_without_what_came_later(clip: TrainingClip, tmp_path: Path) -> None:
     clip.save(tmp_path / "new.npz")
-    later = ("blink", "gaze", "text", "voice", "language", "style", "sound")
+    later = ("blink", "gaze", "text", "voice", "language", "style", "sound", "person")
     with np.load(tmp_path / "new.npz") as archive:
         np.savez(tmp_path / "old.npz", **{name: archive[name] for name in archive.files if name not in later})
     old = TrainingClip.load(tmp_path / "old.npz")
     np.testing.assert_array_equal(old.frames, clip.frames)
     assert not old.knows("blink")
     assert not old.knows("gaze")
-    assert old.text == old.voice == old.language == old.style == old.sound == ""
+    assert old.text == old.voice == old.language == old.style == old.sound == old.person == ""
 
 
 def test_the_blink_label_is_what_the_eyes_do() -> None:
@@ -97,3 +102,37 @@ def test_another_familys_clip_differs_only_in_what_follows_the_voice() -> None:
     assert not np.array_equal(own.rotation, other.rotation)
     with pytest.raises(ValueError, match="no split"):
         make_clip(0, 0.5, 32, voices="klatt")
+
+
+def test_a_puppets_clip_follows_from_its_seed_and_its_photograph() -> None:
+    first, again = (make_puppet_clip(3, made_photograph(), 0.4, 32) for _ in range(2))
+    for field in dataclasses.fields(TrainingClip):
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
+    assert first.frames.shape == (10, 32, 32, 3)
+    assert not first.knows("gaze")
+    assert first.person == "anna"
+    other = make_puppet_clip(3, made_photograph(parted=0.3), 0.4, 32)
+    np.testing.assert_array_equal(first.mouth_opening, other.mouth_opening)
+    assert not np.array_equal(first.frames, other.frames)
+
+
+def test_a_puppet_is_labelled_with_the_rotation_that_is_seen() -> None:
+    motion, clip = perform(3, 0.4, puppet=True).motion, make_puppet_clip(3, made_photograph(), 0.4, 32)
+    seen = Puppet.of(made_photograph()).seen_rotation(motion.rotation)
+    np.testing.assert_array_equal(clip.rotation, seen)
+    np.testing.assert_array_equal(clip.head_speed, head_speed(seen.numpy()))
+
+
+def test_the_width_of_a_puppets_mouth_is_what_speech_and_smiles_make_of_it() -> None:
+    puppet = Puppet.of(made_photograph())
+    seen, labels, smiles = [], [], []
+    for seed in range(12):
+        performance = perform(seed, 1.0, puppet=True)
+        corners = pose(puppet, performance.motion, 1.0).mesh[:, [61, 291]]
+        seen.append((corners[:, 1] - corners[:, 0]).norm(dim=1))
+        labels.append(performance.motion.mouth_width + 0.6 * performance.motion.smile)
+        smiles.append(performance.motion.smile)
+    assert torch.cat(smiles).max() > 0.3
+    assert np.corrcoef(torch.cat(seen), torch.cat(labels))[0, 1] > 0.97
+    closed = torch.cat(smiles) == 0
+    assert np.corrcoef(torch.cat(seen)[closed], torch.cat(labels)[closed])[0, 1] > 0.97

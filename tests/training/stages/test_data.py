@@ -96,6 +96,20 @@ def test_voices_are_learned_from_clips_of_any_resolution(tmp_path: Path) -> None
     assert run.train_step() > 0
 
 
+def test_compact_clips_train_like_the_others(config: EmoConfig, tmp_path: Path) -> None:
+    for name in ("1.npz", "1.labels.npz", "2.labels.npz"):
+        make_clip(int(name[0]), seconds=1.0, resolution=32).save(tmp_path / name)
+    made = [make_clip(seed, seconds=1.0, resolution=32) for seed in (1, 2)]
+    data = ClipFolder(tmp_path, config, emo_model(seed=7).vae)
+    assert sorted(path.name for path in tmp_path.glob("latents-*/*")) == ["1.npy", "2.npy"]
+    assert [clip.text for clip in data.clips] == [clip.text for clip in made]
+    assert data.voiced == [0, 1]
+    for clip, original in zip(data.clips, made, strict=True):
+        np.testing.assert_allclose(clip.mouth_opening, original.mouth_opening, atol=1e-3)
+    batch = data.videos(np.random.default_rng(0), 4, weights=RegionWeights())
+    assert batch.latents.isfinite().all()
+
+
 def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{tmp_path} has no clips"):
         trainer("vae", tmp_path, tmp_path / "out")

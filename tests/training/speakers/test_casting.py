@@ -9,7 +9,7 @@ import pytest
 from made_photograph import made_photograph
 
 from training.clips.held_out import is_held_out_person, is_held_out_seed
-from training.speakers.puppets.casting import HELD_OUT_PERCENT, Cast
+from training.speakers.casting import HELD_OUT_PERCENT, Cast
 
 SEEDS = range(600)
 HELD_OUT_SEED = next(seed for seed in SEEDS if is_held_out_seed(seed))
