@@ -39,7 +39,8 @@ class TrainingClip:
         language: espeak-ng's name of the language, such as "en-us"
         style: "speech", "whisper" or "singing"
         sound: "clean", or the effects of `training.speakers.speech.augmentation` joined by "+"
-        person: who is seen, if other clips may show the same person
+        photograph: name of the photograph that a puppet shows
+        person: name of whoever is seen, if other clips may show the same person
     """
 
     frames: np.ndarray
@@ -58,6 +59,7 @@ class TrainingClip:
     language: str = ""
     style: str = ""
     sound: str = ""
+    photograph: str = ""
     person: str = ""
 
     def save(self, path: Path | str) -> None:

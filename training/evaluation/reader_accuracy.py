@@ -70,19 +70,22 @@ class ReaderAccuracy:
 def reader_accuracy(reader: FaceReader, clips: Sequence[TrainingClip], blur: float = 1.0) -> ReaderAccuracy:
     """How well `reader` reads the renders of `clips`.
 
-    Identity is that of the first `GALLERY_SIZE` people, each known by the frame with the mouth most closed.
+    Identity is that of the first `GALLERY_SIZE` people, each known by the frame with the mouth most closed. Mouths are
+    correlated where somebody speaks.
 
     Args:
         reader: the reader to measure.
-        clips: clips of different people, with labels.
+        clips: clips with labels.
         blur: factor by which the frames are shrunk and enlarged again first, as a soft decoder would.
     """
     pairs = [(reader.read(_blurred(clip.frames, blur)), clip) for clip in clips]
-    opening = [correlation(reading.mouth_opening, clip.mouth_opening) for reading, clip in pairs]
-    ratios = [reading.mouth_opening.std() / clip.mouth_opening.std() for reading, clip in pairs]
+    speaking = [(reading, clip) for reading, clip in pairs if clip.mouth_opening.any()]
+    opening = [correlation(reading.mouth_opening, clip.mouth_opening) for reading, clip in speaking]
+    ratios = [reading.mouth_opening.std() / clip.mouth_opening.std() for reading, clip in speaking]
     blinking = [(reading.blink, clip.blink) for reading, clip in pairs if clip.blink.any()]
     events = [matched_events(find_blinks(reading.blink), find_blinks(clip.blink)) for reading, clip in pairs]
     matched, found, true = np.sum(events, 0)
+    people = _one_clip_each(pairs)[:GALLERY_SIZE]
     return ReaderAccuracy(
         clips=len(clips),
         frames=sum(len(clip.frames) for clip in clips),
@@ -90,7 +93,7 @@ def reader_accuracy(reader: FaceReader, clips: Sequence[TrainingClip], blur: flo
         opening_correlation_lowest=min(opening),
         opening_error=_error(pairs, lambda of: of.mouth_opening),
         opening_deviation_ratio=float(np.mean(ratios)),
-        width_correlation=_mean_correlation([(reading.mouth_width, clip.mouth_width) for reading, clip in pairs]),
+        width_correlation=_mean_correlation([(reading.mouth_width, clip.mouth_width) for reading, clip in speaking]),
         width_error=_error(pairs, lambda of: of.mouth_width),
         rotation_error_degrees=_error(pairs, lambda of: of.rotation),
         face_centre_error=float(np.mean([_centre_distances(*pair).mean() for pair in pairs])),
@@ -101,9 +104,15 @@ def reader_accuracy(reader: FaceReader, clips: Sequence[TrainingClip], blur: flo
         blinks=int(true),
         blink_precision=float(matched / max(found, 1)),
         blink_recall=float(matched / max(true, 1)),
-        people=len(pairs[:GALLERY_SIZE]),
-        identity_nearest=_share_recognised(pairs[:GALLERY_SIZE]),
+        people=len(people),
+        identity_nearest=_share_recognised(people),
     )
+
+
+def _one_clip_each(pairs: Sequence[tuple[Reading, TrainingClip]]) -> list[tuple[Reading, TrainingClip]]:
+    """The first clip of everybody; clips that do not say who is seen are of different people."""
+    firsts = {clip.person or index: index for index, (_, clip) in reversed(list(enumerate(pairs)))}
+    return [pairs[index] for index in sorted(firsts.values())]
 
 
 def _error(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from training.clips.clip import TrainingClip
 from training.clips.folder import READER_LABELS, clip_paths
+from training.clips.names import clip_name
 from training.evaluation.reader import (
     ATTENTION_STRIDE,
     READER_RESOLUTION,
@@ -80,11 +81,13 @@ class LabelledPictures:
         frames: uint8 pictures (clips, n, 3, 128, 128).
         boxes: boxes (clips, n, 2, 4) of mouth and face: left, top, right and bottom in [-1, 1].
         labels: labels (clips, n, 6), as in `ReaderBatch`.
+        people: (clips,) who is seen, by name.
     """
 
     frames: Tensor
     boxes: Tensor
     labels: Tensor
+    people: np.ndarray
 
     @classmethod
     def read(cls, directory: Path, frames_per_clip: int, rng: np.random.Generator) -> LabelledPictures:
@@ -94,7 +97,7 @@ class LabelledPictures:
             FileNotFoundError: if there is no clip.
             ValueError: if a clip lacks a label.
         """
-        parts = []
+        parts, people = [], []
         for path in tqdm(clip_paths(directory), desc="reading clips", unit="clip"):
             clip = TrainingClip.load(path, needs=READER_LABELS)
             edges = np.linspace(0, len(clip.frames), frames_per_clip + 1)
@@ -111,12 +114,15 @@ class LabelledPictures:
                 frames = resized(frames.float()).round().clamp(0, 255).to(torch.uint8)
             labels = torch.from_numpy(np.stack([column[kept] for column in columns], 1).astype(np.float32))
             parts.append((frames, torch.from_numpy(boxes.astype(np.float32)), labels))
-        return cls(*(torch.stack(column) for column in zip(*parts, strict=True)))
+            people.append(clip.person or f"clip {clip_name(path)}")
+        return cls(*(torch.stack(column) for column in zip(*parts, strict=True)), people=np.array(people))
 
     def batch(self, rng: np.random.Generator, size: int) -> ReaderBatch:
         """Up to `size` random pictures, changed as other heads, other places and a soft decoder would."""
         clips, frames = self.frames.shape[:2]
-        people = rng.permutation(clips)[: size // 2]
+        order = rng.permutation(clips)
+        firsts = np.sort(np.unique(self.people[order], return_index=True)[1])  # one clip of everybody
+        people = order[firsts][: size // 2]
         moments = np.concatenate([rng.permutation(frames)[:2].reshape(2, 1) for _ in people], 1).reshape(-1)
         chosen = (torch.from_numpy(np.tile(people, 2)), torch.from_numpy(moments))
         images, boxes, labels = self.frames[chosen].float() / 127.5 - 1, self.boxes[chosen], self.labels[chosen]

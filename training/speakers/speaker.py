@@ -71,4 +71,4 @@ def make_puppet_clip(
     # A head that is turned in the photograph is turned further.
     seen = replace(performance.motion, rotation=puppet.seen_rotation(performance.motion.rotation))
     clip = replace(performance, motion=seen).clip(rendering)
-    return replace(clip, gaze=clip.gaze[:0], person=photograph.identity)
+    return replace(clip, gaze=clip.gaze[:0], photograph=photograph.name, person=photograph.identity)

@@ -31,5 +31,6 @@ def small_clip(frames: int = 3) -> TrainingClip:
         language="en",
         style="speech",
         sound="clean",
+        photograph="anna-2",
         person="anna",
     )

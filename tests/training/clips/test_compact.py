@@ -73,7 +73,7 @@ def test_labels_keep_three_digits(clips: tuple[TrainingClip, TrainingClip]) -> N
         value, read = getattr(clip, field.name), getattr(again, field.name)
         assert type(read) is type(value)
         assert getattr(read, "dtype", None) == getattr(value, "dtype", None)
-        if field.name in ("phoneme_class", "text", "voice", "language", "style", "sound", "person"):
+        if field.name in ("phoneme_class", "text", "voice", "language", "style", "sound", "photograph", "person"):
             np.testing.assert_array_equal(read, value)
         elif field.name not in ("frames", "waveform"):
             np.testing.assert_allclose(read, value, rtol=1e-3)

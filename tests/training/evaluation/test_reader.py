@@ -46,6 +46,14 @@ def test_a_batch_shows_everybody_twice_and_a_mirror_turns_the_head_around(clip: 
     assert (yaws > 0).any()
 
 
+def test_a_batch_shows_nobody_in_two_clips(clip: TrainingClip, tmp_path: Path) -> None:
+    for number, person in enumerate(["anna", "anna", "anna", "otto", "", ""]):
+        dataclasses.replace(clip, person=person).save(tmp_path / f"{number}.npz")
+    pictures = LabelledPictures.read(tmp_path, 4, np.random.default_rng(0))
+    assert len(set(pictures.people)) == 4
+    assert {len(pictures.batch(np.random.default_rng(seed), 12).images) for seed in range(5)} == {8}
+
+
 def test_the_boxes_move_with_the_picture(clip: TrainingClip, tmp_path: Path) -> None:
     """A white face in a black picture stays where its box says."""
     boxes = np.tile(np.float32([8, 8, 16, 16]), (len(clip.frames), 1))
@@ -100,6 +108,16 @@ def test_the_accuracy_of_a_reader_that_knows_all_and_of_one_that_mistakes_people
     assert blind.blink_recall == 0
     assert blind.blink_correlation == pytest.approx(1)
     assert blind.identity_nearest == pytest.approx(1 / 3)  # everybody is taken for the first: chance
+
+
+def test_people_who_say_nothing_and_people_in_two_clips_do_not_spoil_the_accuracy() -> None:
+    clips = [make_clip(seed, seconds=1, resolution=32) for seed in (5, 6, 7)]
+    clips[1] = dataclasses.replace(clips[1], mouth_opening=np.zeros(25, np.float32))
+    clips[0], clips[2] = (dataclasses.replace(clip, person="anna") for clip in (clips[0], clips[2]))
+    accuracy = reader_accuracy(LabelReader(clips, np.array([0, 1, 0])), clips)
+    assert accuracy.opening_correlation_lowest == accuracy.opening_deviation_ratio == pytest.approx(1)
+    assert (accuracy.clips, accuracy.people) == (3, 2)
+    assert accuracy.identity_nearest == 1
 
 
 def test_a_reader_that_reads_badly_or_was_never_tested_may_not_judge(tmp_path: Path) -> None:

@@ -47,14 +47,14 @@ def test_a_clip_has_the_documented_shapes_and_survives_saving(clip: TrainingClip
 
 def test_a_clip_of_an_older_version_loads_without_what_came_later(clip: TrainingClip, tmp_path: Path) -> None:
     clip.save(tmp_path / "new.npz")
-    later = ("blink", "gaze", "text", "voice", "language", "style", "sound", "person")
+    later = ("blink", "gaze", "text", "voice", "language", "style", "sound", "photograph", "person")
     with np.load(tmp_path / "new.npz") as archive:
         np.savez(tmp_path / "old.npz", **{name: archive[name] for name in archive.files if name not in later})
     old = TrainingClip.load(tmp_path / "old.npz")
     np.testing.assert_array_equal(old.frames, clip.frames)
     assert not old.knows("blink")
     assert not old.knows("gaze")
-    assert old.text == old.voice == old.language == old.style == old.sound == old.person == ""
+    assert old.text == old.voice == old.language == old.style == old.sound == old.photograph == old.person == ""
 
 
 def test_the_blink_label_is_what_the_eyes_do() -> None:
@@ -110,7 +110,7 @@ def test_a_puppets_clip_follows_from_its_seed_and_its_photograph() -> None:
         np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
     assert first.frames.shape == (10, 32, 32, 3)
     assert not first.knows("gaze")
-    assert first.person == "anna"
+    assert (first.photograph, first.person) == ("anna", "anna")
     other = make_puppet_clip(3, made_photograph(parted=0.3), 0.4, 32)
     np.testing.assert_array_equal(first.mouth_opening, other.mouth_opening)
     assert not np.array_equal(first.frames, other.frames)
