@@ -32,6 +32,7 @@ class Photograph:
         mask: uint8 (s, s), 255 where the person is.
         landmarks: float32 (478, 3) of MediaPipe's face mesh: x to the right and y down from the upper left corner, z
             away from the viewer, all in widths of the picture.
+        glasses: whether the person wears glasses, which must not bend.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Photograph:
     picture: np.ndarray
     mask: np.ndarray
     landmarks: np.ndarray
+    glasses: bool = False
 
     def save(self, folder: Path) -> None:
         """Writes the three files into a folder that exists; the `.npz`, by which it is found, comes last."""
@@ -47,7 +49,13 @@ class Photograph:
         with atomic_write(folder / f"{self.name}.mask.png") as file:
             Image.fromarray(self.mask).save(file, format="PNG")
         with atomic_write(folder / f"{self.name}.npz") as file:
-            np.savez(file, version=PHOTOGRAPH_VERSION, identity=self.identity, landmarks=self.landmarks)
+            np.savez(
+                file,
+                version=PHOTOGRAPH_VERSION,
+                identity=self.identity,
+                landmarks=self.landmarks,
+                glasses=self.glasses,
+            )
 
     @classmethod
     def load(cls, path: Path) -> Photograph:
@@ -60,12 +68,12 @@ class Photograph:
             ValueError: if it is of another version, damaged, or its picture or mask is missing. It names the file and
                 what to do.
         """
-        identity, landmarks = _labels(path)
+        identity, landmarks, glasses = _labels(path)
         picture = _pixels(path.with_suffix(".jpg"), "RGB")
         mask = _pixels(path.with_suffix(".mask.png"), "L")
         if not picture.shape[0] == picture.shape[1] == mask.shape[0] == mask.shape[1]:
             raise ValueError(f"{path.with_suffix('.jpg')} and its mask are not squares of one size: {_HINT}")
-        return cls(path.stem, identity, picture, mask, landmarks)
+        return cls(path.stem, identity, picture, mask, landmarks, glasses)
 
 
 def photograph_paths(folder: Path) -> list[Path]:
@@ -94,19 +102,19 @@ def read_identity(path: Path) -> str:
     return _labels(path)[0]
 
 
-def _labels(path: Path) -> tuple[str, np.ndarray]:
-    """The identity and the landmarks (478, 3) in the `.npz` file of a photograph."""
+def _labels(path: Path) -> tuple[str, np.ndarray, bool]:
+    """The identity, the landmarks (478, 3) and the glasses in the `.npz` file of a photograph."""
     try:
         with np.load(path) as archive:
             version, identity = int(archive["version"]), str(archive["identity"])
-            landmarks = archive["landmarks"].astype(np.float32)
+            landmarks, glasses = archive["landmarks"].astype(np.float32), bool(archive["glasses"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path} is no prepared portrait ({error}): {_HINT}") from None
     if version != PHOTOGRAPH_VERSION:
         raise ValueError(f"{path} is of version {version}, not {PHOTOGRAPH_VERSION}: {_HINT}")
     if landmarks.shape != (LANDMARKS, 3):
         raise ValueError(f"{path} has landmarks of shape {landmarks.shape}, not {(LANDMARKS, 3)}: {_HINT}")
-    return identity, landmarks
+    return identity, landmarks, glasses
 
 
 def _pixels(path: Path, mode: str) -> np.ndarray:

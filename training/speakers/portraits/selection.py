@@ -1,0 +1,133 @@
+"""From a picture to a photograph: a square around the one face in it, or the reason why it cannot talk."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from emo_rt.media.boxes import Box
+from training.speakers.portraits.glasses import wears_glasses
+from training.speakers.portraits.landmarker import PortraitLandmarker
+from training.speakers.puppets.photographs import Photograph
+
+#: Side of the square in sizes of the face box, where the picture is large enough.
+FACES_IN_SIDE = 2.3
+#: Sides of a photograph in pixels. Only smaller squares are enlarged.
+SMALLEST_SIDE, LARGEST_SIDE = 256, 768
+#: Width of the narrowest face in pixels, and in sides of the square.
+NARROWEST_FACE, NARROWEST_SHARE = 80, 0.22
+#: A face of this share of the widest face's width is a second person.
+SECOND_FACE = 0.25
+#: Distance of landmarks from the border, in sides.
+MARGIN = 0.01
+#: Largest rotation of the head to the side, up or down and in the picture's plane, in degrees.
+LARGEST_YAW, LARGEST_PITCH, LARGEST_ROLL = 16, 25, 20
+#: Height of an eye in its widths, below which it is closed.
+CLOSED_EYE = 0.12
+#: Distance of the lips in heights of the face, above which the mouth is wide open.
+OPEN_MOUTH = 0.13
+#: Mean standard deviation of the three colours, of 255.
+LEAST_COLOUR = 4
+#: Share of the face that the mask covers.
+COVERED_FACE = 0.9
+
+# Landmarks, by MediaPipe's numbers: forehead and chin, cheeks, and lids with corners of both eyes.
+_FOREHEAD, _CHIN, _RIGHT_CHEEK, _LEFT_CHEEK = 10, 152, 234, 454
+_UPPER_LIP, _LOWER_LIP = 13, 14
+_EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
+
+
+class RejectedPortrait(Exception):
+    """A picture that cannot become a photograph; `str(error)` is the reason, the same words for each such picture."""
+
+
+def make_photograph(picture: np.ndarray, name: str, identity: str, landmarker: PortraitLandmarker) -> Photograph:
+    """Cuts a photograph out of a picture.
+
+    Args:
+        picture: uint8 RGB (height, width, 3).
+        name: name of the photograph.
+        identity: who is seen.
+        landmarker: what sees the face.
+
+    Raises:
+        RejectedPortrait: if there is not one face, or the face is too small, cut off, turned away, has closed eyes or
+            a wide open mouth, the picture has no colour, or the mask misses the face.
+    """
+    crop = square_around(_only_face(landmarker.faces(picture)), picture.shape[1], picture.shape[0])
+    left, top, side = int(crop.x), int(crop.y), int(crop.width)
+    square = picture[top : top + side, left : left + side]
+    if np.std(square.astype(np.float32), axis=2).mean() < LEAST_COLOUR:
+        raise RejectedPortrait("no colour")
+    if (wanted := min(max(side, SMALLEST_SIDE), LARGEST_SIDE)) != side:
+        resized = Image.fromarray(square).resize((wanted, wanted), Image.Resampling.LANCZOS)
+        square = np.asarray(resized)
+    square = np.ascontiguousarray(square)
+    landmarks = landmarker.landmarks(square)
+    if landmarks is None:
+        raise RejectedPortrait("no landmarks")
+    check_face(landmarks)
+    mask = landmarker.person(square)
+    if covered_face(landmarks, mask) < COVERED_FACE:
+        raise RejectedPortrait("the mask misses the face")
+    return Photograph(name, identity, square, mask, landmarks, wears_glasses(square, landmarks))
+
+
+def square_around(face: Box, width: int, height: int) -> Box:
+    """The square around a face, in whole pixels inside of the picture.
+
+    Args:
+        face: box from the brows to the chin in pixels.
+        width: width of the picture in pixels.
+        height: height of the picture in pixels.
+
+    Raises:
+        RejectedPortrait: if the face is too small.
+    """
+    side = int(min(FACES_IN_SIDE * max(face.width, face.height), width, height))
+    if face.width < max(NARROWEST_FACE, NARROWEST_SHARE * side):
+        raise RejectedPortrait("the face is too small")
+    centre = face.x + face.width / 2, face.y + 0.47 * face.height  # hair needs more room than the neck
+    left, top = (int(np.clip(c - side / 2, 0, size - side)) for c, size in zip(centre, (width, height), strict=True))
+    return Box(left, top, side, side)
+
+
+def check_face(landmarks: np.ndarray) -> None:
+    """Raises `RejectedPortrait` for a face (478, 3) that is cut off or turned, with closed eyes or an open mouth."""
+    if landmarks[:, :2].min() < MARGIN or landmarks[:, :2].max() > 1 - MARGIN:
+        raise RejectedPortrait("the face is cut off")
+    yaw, pitch, roll = np.abs(face_rotation(landmarks))
+    if yaw > LARGEST_YAW or pitch > LARGEST_PITCH or roll > LARGEST_ROLL:
+        raise RejectedPortrait("the head is turned")
+    if min(_distance(landmarks, *eye[:2]) / _distance(landmarks, *eye[2:]) for eye in _EYES) < CLOSED_EYE:
+        raise RejectedPortrait("the eyes are closed")
+    if _distance(landmarks, _UPPER_LIP, _LOWER_LIP) > OPEN_MOUTH * _distance(landmarks, _FOREHEAD, _CHIN):
+        raise RejectedPortrait("the mouth is wide open")
+
+
+def face_rotation(landmarks: np.ndarray) -> np.ndarray:
+    """Yaw, pitch and roll (3,) in degrees of a face (478, 3), by the lines between cheeks and from forehead to chin."""
+    across = landmarks[_LEFT_CHEEK] - landmarks[_RIGHT_CHEEK]
+    down = landmarks[_CHIN] - landmarks[_FOREHEAD]
+    sides = [across[2], -down[2], across[1]]
+    return np.degrees(np.arctan2(sides, [across[0], down[1], across[0]]))
+
+
+def covered_face(landmarks: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the landmarks' convex hull that a mask (s, s) covers."""
+    points = (landmarks[:, :2] * len(mask)).astype(np.int32)
+    face = cv2.fillConvexPoly(np.zeros_like(mask), cv2.convexHull(points), 255) > 0
+    return float((mask[face] > 127).mean())
+
+
+def _only_face(faces: list[Box]) -> Box:
+    if not faces:
+        raise RejectedPortrait("no face")
+    if len(faces) > 1 and faces[1].width > SECOND_FACE * faces[0].width:
+        raise RejectedPortrait("several people")
+    return faces[0]
+
+
+def _distance(landmarks: np.ndarray, first: int, second: int) -> float:
+    return float(np.linalg.norm(landmarks[first, :2] - landmarks[second, :2]))
