@@ -85,7 +85,7 @@ def square_around(face: Box, width: int, height: int) -> Box:
     Raises:
         RejectedPortrait: if the face is too small.
     """
-    side = int(min(FACES_IN_SIDE * max(face.width, face.height), width, height))
+    side = min(round(FACES_IN_SIDE * max(face.width, face.height)), width, height)
     if face.width < max(NARROWEST_FACE, NARROWEST_SHARE * side):
         raise RejectedPortrait("the face is too small")
     centre = face.x + face.width / 2, face.y + 0.47 * face.height  # hair needs more room than the neck

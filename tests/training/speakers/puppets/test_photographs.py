@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ def test_a_photograph_survives_saving(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.landmarks, photograph.landmarks)
     np.testing.assert_array_equal(loaded.mask, photograph.mask)
     assert np.abs(loaded.picture.astype(int) - photograph.picture).mean() < 2
+
+
+def test_it_is_remembered_who_wears_glasses(tmp_path: Path) -> None:
+    for glasses in (False, True):
+        replace(made_photograph(), glasses=glasses).save(tmp_path)
+        assert Photograph.load(tmp_path / "anna.npz").glasses is glasses
 
 
 def test_a_folder_without_photographs_is_named(tmp_path: Path) -> None:
@@ -50,6 +57,8 @@ def test_landmarks_of_another_version_or_size_are_refused(tmp_path: Path) -> Non
     np.savez(path, **arrays | {"landmarks": np.zeros((68, 3))})
     with pytest.raises(ValueError, match=r"shape \(68, 3\)"):
         Photograph.load(path)
-    path.write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"anna\.npz is no prepared portrait"):
-        Photograph.load(path)
+    whole = path.read_bytes()
+    for damaged in (b"no archive", b"", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"anna\.npz is no prepared portrait"):
+            Photograph.load(path)
