@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from emo_rt.media.boxes import Box
+from training.speakers.portraits.face_shape import eye_heights, face_rotation, lip_distance
 from training.speakers.portraits.glasses import wears_glasses
 from training.speakers.portraits.landmarker import PortraitLandmarker
 from training.speakers.puppets.photographs import Photograph
@@ -31,11 +32,6 @@ OPEN_MOUTH = 0.13
 LEAST_COLOUR = 4
 #: Share of the face that the mask covers.
 COVERED_FACE = 0.9
-
-# Landmarks, by MediaPipe's numbers: forehead and chin, cheeks, and lids with corners of both eyes.
-_FOREHEAD, _CHIN, _RIGHT_CHEEK, _LEFT_CHEEK = 10, 152, 234, 454
-_UPPER_LIP, _LOWER_LIP = 13, 14
-_EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 
 
 class RejectedPortrait(Exception):
@@ -100,18 +96,10 @@ def check_face(landmarks: np.ndarray) -> None:
     yaw, pitch, roll = np.abs(face_rotation(landmarks))
     if yaw > LARGEST_YAW or pitch > LARGEST_PITCH or roll > LARGEST_ROLL:
         raise RejectedPortrait("the head is turned")
-    if min(_distance(landmarks, *eye[:2]) / _distance(landmarks, *eye[2:]) for eye in _EYES) < CLOSED_EYE:
+    if min(eye_heights(landmarks)) < CLOSED_EYE:
         raise RejectedPortrait("the eyes are closed")
-    if _distance(landmarks, _UPPER_LIP, _LOWER_LIP) > OPEN_MOUTH * _distance(landmarks, _FOREHEAD, _CHIN):
+    if lip_distance(landmarks) > OPEN_MOUTH:
         raise RejectedPortrait("the mouth is wide open")
-
-
-def face_rotation(landmarks: np.ndarray) -> np.ndarray:
-    """Yaw, pitch and roll (3,) in degrees of a face (478, 3), by the lines between cheeks and from forehead to chin."""
-    across = landmarks[_LEFT_CHEEK] - landmarks[_RIGHT_CHEEK]
-    down = landmarks[_CHIN] - landmarks[_FOREHEAD]
-    sides = [across[2], -down[2], across[1]]
-    return np.degrees(np.arctan2(sides, [across[0], down[1], across[0]]))
 
 
 def covered_face(landmarks: np.ndarray, mask: np.ndarray) -> float:
@@ -127,7 +115,3 @@ def _only_face(faces: list[Box]) -> Box:
     if len(faces) > 1 and faces[1].width > SECOND_FACE * faces[0].width:
         raise RejectedPortrait("several people")
     return faces[0]
-
-
-def _distance(landmarks: np.ndarray, first: int, second: int) -> float:
-    return float(np.linalg.norm(landmarks[first, :2] - landmarks[second, :2]))

@@ -35,7 +35,7 @@ def face_points(
         points[[upper, lower]] = [[side, -0.1 - height / 2, 0], [side, -0.1 + height / 2, 0]]
         points[[right, left]] = [[side - 0.1, -0.1, 0], [side + 0.1, -0.1, 0]]
     points *= np.array([WIDTH, HEIGHT, 1]) * scale
-    for first, second, degrees in ((0, 2, yaw), (2, 1, pitch), (0, 1, roll)):
+    for first, second, degrees in ((0, 2, yaw), (1, 2, pitch), (0, 1, roll)):
         cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         a, b = points[:, first].copy(), points[:, second].copy()
         points[:, first], points[:, second] = a * cosine - b * sine, a * sine + b * cosine

@@ -9,8 +9,6 @@ from known_portraits import KnownFaces, colourful, face_points
 from emo_rt.media.boxes import Box
 from training.speakers.portraits.selection import (
     RejectedPortrait,
-    check_face,
-    face_rotation,
     make_photograph,
     square_around,
 )
@@ -72,11 +70,3 @@ def test_a_picture_without_colour_is_rejected() -> None:
     grey = np.repeat(colourful()[..., :1], 3, 2)
     with pytest.raises(RejectedPortrait, match="no colour"):
         make_photograph(grey, "a", "a", KnownFaces(face_points()))
-
-
-@pytest.mark.parametrize("angles", [(12, 0, 0), (0, -20, 0), (0, 0, 15)])
-def test_angles_are_read_from_the_landmarks(angles: tuple[float, float, float]) -> None:
-    yaw, pitch, roll = angles
-    points = face_points(yaw=yaw, pitch=pitch, roll=roll)
-    assert np.allclose(np.abs(face_rotation(points)), np.abs(angles), atol=0.5)
-    check_face(points)
