@@ -1,0 +1,74 @@
+"""The videos that a judge looks at: clips with labels, or MP4 files without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.clips.clip import TrainingClip
+from training.clips.folder import clip_paths
+
+
+@dataclass(frozen=True)
+class JudgedClip:
+    """A video of one person.
+
+    Attributes:
+        name: name of its file without ending.
+        frames: uint8 RGB (t, h, w, 3).
+        photograph: name of the photograph that it shows; empty if it shows none, or that is unknown.
+    """
+
+    name: str
+    frames: np.ndarray
+    photograph: str = ""
+
+
+class JudgedClips:
+    """The videos of a folder, read one after another.
+
+    Args:
+        folder: folder of clips of `python -m training.corpus`, or else of MP4 files.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or neither clip nor video in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder")
+        self._labelled = any(folder.glob("*.npz"))
+        self._paths = clip_paths(folder) if self._labelled else sorted(folder.glob("*.mp4"))
+        if not self._paths:
+            raise FileNotFoundError(f"{folder} has neither clips (.npz) nor videos (.mp4)")
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[JudgedClip]:
+        """The videos in order of their names.
+
+        Raises:
+            ValueError: if a file cannot be read; it names the file.
+        """
+        for path in self._paths:
+            try:
+                yield _labelled(path) if self._labelled else JudgedClip(path.stem, _video_frames(path))
+            except OSError as error:
+                raise ValueError(f"{path} cannot be read ({error})") from None
+
+
+def _labelled(path: Path) -> JudgedClip:
+    clip = TrainingClip.load(path)
+    return JudgedClip(path.stem, clip.frames, clip.photograph)
+
+
+def _video_frames(path: Path) -> np.ndarray:
+    import av  # only videos need FFmpeg
+
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(frames)
