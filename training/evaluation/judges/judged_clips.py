@@ -10,6 +10,7 @@ import numpy as np
 
 from training.clips.clip import TrainingClip
 from training.clips.folder import clip_paths
+from training.clips.names import clip_name
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class JudgedClips:
 
 def _labelled(path: Path) -> JudgedClip:
     clip = TrainingClip.load(path)
-    return JudgedClip(path.stem, clip.frames, clip.photograph)
+    return JudgedClip(clip_name(path), clip.frames, clip.photograph)
 
 
 def _video_frames(path: Path) -> np.ndarray:
