@@ -40,8 +40,11 @@ def run_judge(parser: argparse.ArgumentParser, judge: Judge, arguments: list[str
     """
     args = parser.parse_args(arguments)
     try:
+        if args.out.is_dir():
+            raise ValueError(f"{args.out} is a folder: give a file for the readings")
+        readings = judge(JudgedClips(args.clips), args)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_readings(args.out, judge(JudgedClips(args.clips), args))
+        write_readings(args.out, readings)
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError) as error:

@@ -12,26 +12,26 @@ from training.speakers.portraits.glasses import wears_glasses
 from training.speakers.portraits.landmarker import PortraitLandmarker
 from training.speakers.puppets.photographs import Photograph
 
-#: Side of the square in sizes of the face box, where the picture is large enough.
-FACES_IN_SIDE = 2.3
-#: Sides of a photograph in pixels. Only smaller squares are enlarged.
-SMALLEST_SIDE, LARGEST_SIDE = 256, 768
-#: Width of the narrowest face in pixels, and in sides of the square.
-NARROWEST_FACE, NARROWEST_SHARE = 80, 0.22
-#: A face of this share of the widest face's width is a second person.
-SECOND_FACE = 0.25
-#: Distance of landmarks from the border, in sides.
-MARGIN = 0.01
-#: Largest rotation of the head to the side, up or down and in the picture's plane, in degrees.
-LARGEST_YAW, LARGEST_PITCH, LARGEST_ROLL = 16, 25, 20
-#: Height of an eye in its widths, below which it is closed.
-CLOSED_EYE = 0.12
-#: Distance of the lips in heights of the face, above which the mouth is wide open.
-OPEN_MOUTH = 0.13
-#: Mean standard deviation of the three colours, of 255.
-LEAST_COLOUR = 4
-#: Share of the face that the mask covers.
-COVERED_FACE = 0.9
+# Side of the square in sizes of the face box, where the picture is large enough.
+_FACES_IN_SIDE = 2.3
+# Sides of a photograph in pixels. Only smaller squares are enlarged.
+_SMALLEST_SIDE, _LARGEST_SIDE = 256, 768
+# Width of the narrowest face in pixels, and in sides of the square.
+_NARROWEST_FACE, _NARROWEST_SHARE = 80, 0.22
+# A face of this share of the widest face's width is a second person.
+_SECOND_FACE = 0.25
+# Distance of landmarks from the border, in sides.
+_MARGIN = 0.01
+# Largest rotation of the head to the side, up or down and in the picture's plane, in degrees.
+_LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 16, 25, 20
+# Height of an eye in its widths, below which it is closed.
+_CLOSED_EYE = 0.12
+# Distance of the lips in heights of the face, above which the mouth is wide open.
+_OPEN_MOUTH = 0.13
+# Mean standard deviation of the three colours, of 255.
+_LEAST_COLOUR = 4
+# Share of the face that the mask covers.
+_COVERED_FACE = 0.9
 
 
 class RejectedPortrait(Exception):
@@ -54,9 +54,9 @@ def make_photograph(picture: np.ndarray, name: str, identity: str, landmarker: P
     crop = square_around(_only_face(landmarker.faces(picture)), picture.shape[1], picture.shape[0])
     left, top, side = int(crop.x), int(crop.y), int(crop.width)
     square = picture[top : top + side, left : left + side]
-    if np.std(square.astype(np.float32), axis=2).mean() < LEAST_COLOUR:
+    if np.std(square.astype(np.float32), axis=2).mean() < _LEAST_COLOUR:
         raise RejectedPortrait("no colour")
-    if (wanted := min(max(side, SMALLEST_SIDE), LARGEST_SIDE)) != side:
+    if (wanted := min(max(side, _SMALLEST_SIDE), _LARGEST_SIDE)) != side:
         resized = Image.fromarray(square).resize((wanted, wanted), Image.Resampling.LANCZOS)
         square = np.asarray(resized)
     square = np.ascontiguousarray(square)
@@ -65,7 +65,7 @@ def make_photograph(picture: np.ndarray, name: str, identity: str, landmarker: P
         raise RejectedPortrait("no landmarks")
     check_face(landmarks)
     mask = landmarker.person(square)
-    if covered_face(landmarks, mask) < COVERED_FACE:
+    if covered_face(landmarks, mask) < _COVERED_FACE:
         raise RejectedPortrait("the mask misses the face")
     return Photograph(name, identity, square, mask, landmarks, wears_glasses(square, landmarks))
 
@@ -81,8 +81,8 @@ def square_around(face: Box, width: int, height: int) -> Box:
     Raises:
         RejectedPortrait: if the face is too small.
     """
-    side = min(round(FACES_IN_SIDE * max(face.width, face.height)), width, height)
-    if face.width < max(NARROWEST_FACE, NARROWEST_SHARE * side):
+    side = min(round(_FACES_IN_SIDE * max(face.width, face.height)), width, height)
+    if face.width < max(_NARROWEST_FACE, _NARROWEST_SHARE * side):
         raise RejectedPortrait("the face is too small")
     centre = face.x + face.width / 2, face.y + 0.47 * face.height  # hair needs more room than the neck
     left, top = (int(np.clip(c - side / 2, 0, size - side)) for c, size in zip(centre, (width, height), strict=True))
@@ -91,14 +91,14 @@ def square_around(face: Box, width: int, height: int) -> Box:
 
 def check_face(landmarks: np.ndarray) -> None:
     """Raises `RejectedPortrait` for a face (478, 3) that is cut off or turned, with closed eyes or an open mouth."""
-    if landmarks[:, :2].min() < MARGIN or landmarks[:, :2].max() > 1 - MARGIN:
+    if landmarks[:, :2].min() < _MARGIN or landmarks[:, :2].max() > 1 - _MARGIN:
         raise RejectedPortrait("the face is cut off")
     yaw, pitch, roll = np.abs(face_rotation(landmarks))
-    if yaw > LARGEST_YAW or pitch > LARGEST_PITCH or roll > LARGEST_ROLL:
+    if yaw > _LARGEST_YAW or pitch > _LARGEST_PITCH or roll > _LARGEST_ROLL:
         raise RejectedPortrait("the head is turned")
-    if min(eye_heights(landmarks)) < CLOSED_EYE:
+    if min(eye_heights(landmarks)) < _CLOSED_EYE:
         raise RejectedPortrait("the eyes are closed")
-    if lip_distance(landmarks) > OPEN_MOUTH:
+    if lip_distance(landmarks) > _OPEN_MOUTH:
         raise RejectedPortrait("the mouth is wide open")
 
 
@@ -112,6 +112,6 @@ def covered_face(landmarks: np.ndarray, mask: np.ndarray) -> float:
 def _only_face(faces: list[Box]) -> Box:
     if not faces:
         raise RejectedPortrait("no face")
-    if len(faces) > 1 and faces[1].width > SECOND_FACE * faces[0].width:
+    if len(faces) > 1 and faces[1].width > _SECOND_FACE * faces[0].width:
         raise RejectedPortrait("several people")
     return faces[0]

@@ -1,0 +1,134 @@
+"""Readings that agree with the labels pass; each kind of fault makes its own row fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_readings import perfect_mesh, person_points, talking_clip
+
+from training.evaluation.judges import report
+from training.evaluation.judges.identity_distances import identity_rows
+from training.evaluation.judges.mesh_agreement import mesh_rows
+from training.evaluation.judges.readings import MeshReading, write_readings
+from training.evaluation.thresholds import Threshold
+
+CLIPS = [talking_clip(seed) for seed in range(3)]
+NOISE = np.random.default_rng(7).standard_normal(60)
+
+
+def _failed(rows: list[Threshold]) -> list[str]:
+    return [row.quantity for row in rows if row.passed is False]
+
+
+def test_a_judge_that_agrees_passes() -> None:
+    rows = mesh_rows([(clip, perfect_mesh(clip)) for clip in CLIPS])
+    assert all(row.passed for row in rows)
+    assert len(rows) == 7
+    assert rows[1].measured == "median r = 1.000"
+
+
+@pytest.mark.parametrize(
+    ("fault", "failed"),
+    [
+        (lambda seen: replace(seen, opening=seen.opening + 0.03 * np.abs(NOISE)), "mouth opening against the label"),
+        (lambda seen: replace(seen, width=seen.width + 0.1 * NOISE), "mouth width against the label"),
+        (lambda seen: replace(seen, eyes=-seen.eyes), "blink against the label"),
+        (lambda seen: replace(seen, rotation=seen.rotation + 2 * NOISE[:, None]), "yaw against the label"),
+        (lambda seen: replace(seen, opening=seen.opening + 0.02), "lips closed in idle stretches"),
+        (
+            lambda seen: replace(seen, opening=seen.opening + 0.03 * (np.arange(60) % 2)),
+            "standard deviation of the opening there",
+        ),
+        (lambda seen: replace(seen, opening=np.where(np.arange(60) < 2, np.nan, seen.opening)), "frames with a face"),
+    ],
+)
+def test_a_fault_makes_its_row_fail(fault: Callable[[MeshReading], MeshReading], failed: str) -> None:
+    assert failed in _failed(mesh_rows([(clip, fault(perfect_mesh(clip))) for clip in CLIPS]))
+
+
+def test_one_bad_clip_is_the_worst_and_not_the_median() -> None:
+    readings = [perfect_mesh(clip) for clip in CLIPS]
+    readings[1] = replace(readings[1], opening=readings[1].opening[::-1])
+    row = mesh_rows(list(zip(CLIPS, readings, strict=True)))[1]
+    assert row.measured == "median r = 1.000"
+    assert row.control.startswith("worst -")
+
+
+def test_what_does_not_vary_is_not_measured() -> None:
+    still = talking_clip(yaw=0.1)
+    still = replace(still, blink=0 * still.blink, phoneme_class=still.phoneme_class + 1)
+    rows = {row.quantity: row for row in mesh_rows([(still, perfect_mesh(still))])}
+    for name in ("blink against the label", "yaw against the label", "lips closed in idle stretches"):
+        assert rows[name].passed is None
+
+
+def test_people_are_told_apart() -> None:
+    readings = {f"clip{n}": person_points(n, f"photo{n}") for n in range(4)}
+    assert all(row.passed for row in identity_rows(readings))
+    between, within, portrait = identity_rows(readings)
+    assert between.control.startswith("4 people")
+    assert "mean 0.1" in within.measured
+    assert portrait.measured == "mean 0.100"
+
+
+def test_people_who_look_alike_or_change_fail() -> None:
+    twins = {"a": person_points(1, "a"), "b": person_points(1, "b")}
+    assert _failed(identity_rows(twins)) == ["distance of different people"]
+    changing = {f"{n}": person_points(n, f"{n}", spread=0.5) for n in range(3)}
+    assert _failed(identity_rows(changing)) == [
+        "distance of one person across frames",
+        "distance of a frame and its photograph",
+    ]
+
+
+def test_two_clips_of_one_photograph_are_one_person() -> None:
+    rows = identity_rows({"a": person_points(1, "anna"), "b": person_points(1, "anna")})
+    assert rows[0].passed is None
+    unknown = identity_rows({"a": person_points(1, ""), "b": person_points(2, "")})
+    assert unknown[0].passed
+    assert unknown[2].passed is None
+
+
+def _folder(tmp_path: Path) -> Path:
+    for index, clip in enumerate(CLIPS):
+        clip.save(tmp_path / f"{index}.npz")
+    write_readings(tmp_path / "mesh.json", {str(index): perfect_mesh(clip) for index, clip in enumerate(CLIPS)})
+    write_readings(tmp_path / "identity.json", {str(n): person_points(n, f"photo{n}") for n in range(3)})
+    return tmp_path
+
+
+def test_the_command_prints_a_table_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = _folder(tmp_path)
+    files = ["--face-mesh", str(folder / "mesh.json"), "--identity", str(folder / "identity.json")]
+    assert report.main([str(folder), *files, "--out", str(tmp_path / "rows.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert all(line.startswith("ok") for line in lines[1:])
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == 10
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: talking_clip(9).save(folder / "new.npz"), "mesh.json does not have clip new"),
+        (lambda folder: talking_clip(0, 50).save(folder / "0.npz"), "mesh.json has another clip 0"),
+        (lambda folder: (folder / "mesh.json").write_text("{}"), "mesh.json holds no readings of this judge"),
+        (lambda folder: (folder / "identity.json").replace(folder / "mesh.json"), "holds no readings of this judge"),
+        (lambda folder: (folder / "mesh.json").unlink(), "mesh.json"),
+    ],
+)
+def test_readings_that_do_not_fit_are_refused_in_one_line(
+    damage: Callable[[Path], object], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder(tmp_path)
+    damage(folder)
+    assert report.main([str(folder), "--face-mesh", str(folder / "mesh.json")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("report: error: ")
+    assert error.count("\n") == 1
+    assert message in error
