@@ -13,6 +13,7 @@ from training.speakers.puppets.face_tables import (
     BELOW_EYES,
     BROWS,
     EYE_CORNERS,
+    EYE_FOLDS,
     EYES,
     FACE_POINTS,
     LIP_CORNERS,
@@ -44,8 +45,11 @@ def closing(face: np.ndarray) -> np.ndarray:
     return smooth_field(FACE_POINTS, tables.triangles, known, values)
 
 
-def shutting(face: np.ndarray) -> np.ndarray:
-    """The shift (468, 3) that shuts the eyes of a face (468, 3): the upper lid comes down to the lower one."""
+def shutting(face: np.ndarray, *, glasses: bool = False) -> np.ndarray:
+    """The shift (468, 3) that shuts the eyes of a face (468, 3): the upper lid comes down to the lower one.
+
+    Behind glasses it moves the lids alone.
+    """
     known: list[int] = []
     values: list[np.ndarray] = []
     for upper, lower, corners in EYES:
@@ -57,9 +61,19 @@ def shutting(face: np.ndarray) -> np.ndarray:
         values += [np.zeros(3)] * 2
     tables = face_tables()
     below_the_nose = np.flatnonzero(tables.points[:, 1] < tables.points[_UNDER_THE_NOSE, 1])
-    still = [*BROWS, *BELOW_EYES, *tables.oval, *below_the_nose]
+    still = [*BROWS, *BELOW_EYES, *tables.oval, *below_the_nose, *(EYE_FOLDS if glasses else ())]
     zeros = np.zeros((len(still), 3))
     return smooth_field(FACE_POINTS, tables.triangles, np.array([*known, *still]), np.concatenate([values, zeros]))
+
+
+def freedom_with_glasses() -> np.ndarray:
+    """The share (468, 1) of each face unit's shift that is left to a face with glasses: none of it bends them."""
+    tables = face_tables()
+    below_the_nose = np.flatnonzero(tables.points[:, 1] < tables.points[_UNDER_THE_NOSE, 1])
+    stiff = np.concatenate([*tables.eye_rings, EYE_FOLDS, BROWS, BELOW_EYES]).astype(int)
+    values = np.concatenate([np.zeros((len(stiff), 1)), np.ones((len(below_the_nose), 1))])
+    known = np.concatenate([stiff, below_the_nose])
+    return smooth_field(FACE_POINTS, tables.triangles, known, values, flat=True)
 
 
 def resting_smile(face: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.clips.rotation import rotation_angles, rotation_matrix
 from training.speakers.puppets.background import fill_background
-from training.speakers.puppets.expressions import closing, lip_gaps, resting_smile, shutting
+from training.speakers.puppets.expressions import closing, freedom_with_glasses, lip_gaps, resting_smile, shutting
 from training.speakers.puppets.face_tables import EYE_CORNERS, FACE_POINTS, SKULL, face_tables
 from training.speakers.puppets.mesh import surround
 from training.speakers.puppets.mouth_interior import MouthInterior, place_interior
@@ -81,6 +81,8 @@ class Puppet:
         inside = cv2.fillPoly(np.zeros((side, side), np.uint8), [corners], [1]) > 0
         width, height, _ = np.ptp(outline, 0)
         units = eyes * tables.deltas @ rotation.T
+        if photograph.glasses:
+            units = units * freedom_with_glasses()
         tensor = _tensor
         return cls(
             picture=tensor(np.dstack([picture, mask]).transpose(2, 0, 1)),
@@ -90,7 +92,7 @@ class Puppet:
             surrounding_triangles=torch.from_numpy(around.triangles),
             units=tensor(units),
             lip_gaps=tensor(lip_gaps(units)),
-            shut=tensor(shutting(face)),
+            shut=tensor(shutting(face, glasses=photograph.glasses)),
             spread=tensor(around.spread),
             turn=tensor(around.turn),
             pivot=tensor(around.pivot),

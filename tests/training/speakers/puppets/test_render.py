@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from made_photograph import SIDE, made_photograph
 
 from training.speakers.motion import Motion
-from training.speakers.puppets.face_tables import FACE_POINTS, LOWER_LIP, UPPER_LIP, face_tables
+from training.speakers.puppets.face_tables import EYE_FOLDS, FACE_POINTS, LOWER_LIP, UPPER_LIP, face_tables
 from training.speakers.puppets.look import Look, sample_look
 from training.speakers.puppets.pose import pose
 from training.speakers.puppets.puppet import Puppet
@@ -148,3 +150,16 @@ def test_every_unit_has_a_name() -> None:
     assert len(face_tables().unit("mouthSmile")) == 2
     with pytest.raises(KeyError):
         face_tables().unit("wings")
+
+
+def test_glasses_do_not_bend() -> None:
+    """Lids shut behind them, and nothing else near the eyes moves."""
+    puppet = Puppet.of(replace(made_photograph(), glasses=True))
+    motion = Motion.rest(2)
+    motion.blink[1], motion.brow[1], motion.squint[1], motion.smile[1] = 1, 1, 1, 1
+    still, moved = pose(puppet, motion, 1.0).mesh[:, :FACE_POINTS]
+    around = list(EYE_FOLDS)
+    torch.testing.assert_close(still[around], moved[around], atol=1e-4, rtol=0)
+    assert (still[159, 1] - moved[159, 1]) > 0.01
+    bare = pose(Puppet.of(made_photograph()), motion, 1.0).mesh[:, :FACE_POINTS]
+    assert (bare[1] - bare[0])[around].abs().max() > 0.005
