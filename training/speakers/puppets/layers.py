@@ -51,7 +51,7 @@ def draw_front(puppet: Puppet, pose: Pose, picture: Tensor, seen: Tensor, side: 
         the pixels that are drawn, and their colours (n, 3).
     """
     triangles, (face, eyes, mouth, _) = (front_triangles()[0].to(seen.device), front_triangles()[1])
-    fragments = rasterize(seen, triangles, side, _visible(seen, triangles, face + eyes))
+    fragments = _between_lips(rasterize(seen, triangles, side, _visible(seen, triangles, face + eyes)), seen, side)
     texture = torch.cat([puppet.texture[:FACE_POINTS], eye_points(puppet)[:, :2] * seen.new_tensor([1, -1])])
     colours = seen.new_empty(len(fragments.pixel), 3)
     skin = fragments.triangle < face + eyes
@@ -71,12 +71,27 @@ def sample(picture: Tensor, places: Tensor) -> Tensor:
 
 
 def _visible(seen: Tensor, triangles: Tensor, outside: int) -> Tensor:
-    """Which triangles are worth drawing: of those in the mouth, the ones that the parted lips may show."""
-    lips = seen[:, face_tables().inner_lips, :2]
-    low, high = lips.amin(1) - _LIP_MARGIN, lips.amax(1) + _LIP_MARGIN
+    """Which triangles (B, F) are worth drawing: of those in the mouth, the ones that the parted lips may show."""
+    low, high = _lips(seen)
     corners = seen[:, triangles[outside:], :2]
     inside = ((corners.amax(2) >= low[:, None]) & (corners.amin(2) <= high[:, None])).all(-1)
     return F.pad(inside, (outside, 0), value=True)
+
+
+def _between_lips(fragments: Fragments, seen: Tensor, side: int) -> Fragments:
+    """The fragments without those of the mouth that stick out of a turned face."""
+    low, high = _lips(seen)
+    place = torch.stack([fragments.pixel % side, fragments.pixel // side], 1)
+    inside = ((place >= low[fragments.frame]) & (place <= high[fragments.frame])).all(1)
+    face_and_eyes = sum(front_triangles()[1][:2])
+    kept = inside | (fragments.triangle < face_and_eyes)
+    return Fragments(*(part[kept] for part in fragments))
+
+
+def _lips(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper left and the lower right corner (B, 2) of a box around the opening of the lips."""
+    lips = seen[:, face_tables().inner_lips, :2]
+    return lips.amin(1) - _LIP_MARGIN, lips.amax(1) + _LIP_MARGIN
 
 
 def _inside(puppet: Puppet, pose: Pose, fragments: Fragments, triangles: Tensor) -> Tensor:

@@ -89,8 +89,8 @@ def sample_look(rng: np.random.Generator) -> Look:
     kind = rng.random()
     background: np.ndarray | float | None = None
     if kind > _BLURRED_BACKGROUND:
-        background = rng.uniform(0.05, 0.95, 3) + rng.uniform(-0.25, 0.25, (2, 1))
-        background = background.clip(0, 1)
+        grey, tint = rng.uniform(0.1, 0.9), rng.normal(0, 0.08, 3)
+        background = (grey + tint + rng.uniform(-0.2, 0.2, (2, 1))).clip(0, 1)
     elif kind > _OWN_BACKGROUND:
         background = float(rng.uniform(0.005, 0.05))
     return Look(

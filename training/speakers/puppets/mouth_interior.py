@@ -71,5 +71,5 @@ def place_interior(
         is_teeth=torch.arange(len(points)) < tables.teeth_points,
         lips_depth=float(closed[_UPPER_LIP, 2]),
         cavity=tensor(middle + (inner - middle) * [1.25, 1, 1]),
-        cavity_depth=float(middle[2] - 0.30 * width),
+        cavity_depth=float(middle[2] - 0.22 * width),
     )

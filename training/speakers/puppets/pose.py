@@ -15,7 +15,7 @@ from training.speakers.puppets.puppet import Puppet
 
 _EYE_GROWTH = (1.04, 1.12, 1.0)  # an eye reaches a little under its lids
 _EYE_DEPTH = 0.012  # widths of the picture that it lies behind them
-_CAVITY_GROWTH = (1.5, 1.8, 1.0)
+_CAVITY_GROWTH = (1.0, 1.8, 1.0)
 _ROUND_LIPS_SHADE = 0.75
 
 
