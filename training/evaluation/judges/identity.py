@@ -89,7 +89,7 @@ def read_identities(
         if photographs and shown not in portraits:
             point = recogniser.point(_picture(photographs / f"{shown}.jpg"))
             portraits[shown] = np.zeros(0) if point is None else point
-        readings[clip.name] = IdentityReading(clip.photograph, np.reshape(points, (-1, 128)), portraits[shown])
+        readings[clip.name] = IdentityReading(clip.person, np.reshape(points, (-1, 128)), portraits[shown])
     return readings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -17,24 +17,24 @@ SAME_PERSON = 0.6
 def identity_rows(readings: Mapping[str, IdentityReading]) -> list[Threshold]:
     """Rows on the distances between people, across the frames of a clip, and to the photograph.
 
-    Two clips show one person if they show one photograph. A clip whose photograph is unknown shows somebody of its own.
+    Args:
+        readings: what dlib sees in each clip, by the clip's name.
     """
     seen = {name: reading for name, reading in readings.items() if len(reading.frames)}
     within = [_distances(point[None], r.frames[:index]) for r in seen.values() for index, point in enumerate(r.frames)]
     known = [r for r in seen.values() if len(r.portrait)]
     portraits = [_distances(reading.frames, reading.portrait[None]) for reading in known]
-    people = len({reading.photograph or name for name, reading in seen.items()})
+    people = len({reading.person for reading in seen.values()})
     return [
-        _row("different people", ">=", 0.75, list(_between(seen)), f"{people} people"),
+        _row("different people", ">=", 0.75, _between(seen.values()), f"{people} people"),
         _row("one person across frames", "<=", 0.30, within, f"{len(seen)} of {len(readings)} clips"),
         _row("a frame and its photograph", "<=", 0.40, portraits, f"{len(known)} clips"),
     ]
 
 
-def _between(readings: Mapping[str, IdentityReading]) -> Iterator[np.ndarray]:
-    for (name, one), (other_name, other) in combinations(readings.items(), 2):
-        if (one.photograph or name) != (other.photograph or other_name):
-            yield _distances(one.frames, other.frames)
+def _between(readings: Iterable[IdentityReading]) -> list[np.ndarray]:
+    pairs = combinations(readings, 2)
+    return [_distances(one.frames, other.frames) for one, other in pairs if one.person != other.person]
 
 
 def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:

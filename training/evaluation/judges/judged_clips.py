@@ -20,11 +20,13 @@ class JudgedClip:
     Attributes:
         name: name of its file without ending.
         frames: uint8 RGB (t, h, w, 3).
-        photograph: name of the photograph that it shows; empty if it shows none, or that is unknown.
+        person: name of whoever is seen; that of the video if it is unknown.
+        photograph: name of the photograph that a puppet shows; empty if it shows none, or that is unknown.
     """
 
     name: str
     frames: np.ndarray
+    person: str
     photograph: str = ""
 
 
@@ -57,14 +59,15 @@ class JudgedClips:
         """
         for path in self._paths:
             try:
-                yield _labelled(path) if self._labelled else JudgedClip(path.stem, _video_frames(path))
+                yield _labelled(path) if self._labelled else JudgedClip(path.stem, _video_frames(path), path.stem)
             except OSError as error:
                 raise ValueError(f"{path} cannot be read ({error})") from None
 
 
 def _labelled(path: Path) -> JudgedClip:
     clip = TrainingClip.load(path)
-    return JudgedClip(clip_name(path), clip.frames, clip.photograph)
+    name = clip_name(path)
+    return JudgedClip(name, clip.frames, clip.person or name, clip.photograph)
 
 
 def _video_frames(path: Path) -> np.ndarray:

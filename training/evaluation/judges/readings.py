@@ -38,12 +38,12 @@ class IdentityReading:
     """Whom dlib sees in a clip: points that are near to each other for pictures of one person.
 
     Attributes:
-        photograph: name of the photograph that the clip shows; empty if that is unknown.
+        person: name of whoever is seen.
         frames: points (n, 128) of some of the frames, those without a face left out.
-        portrait: point (128,) of the photograph; (0,) if it is unknown.
+        portrait: point (128,) of the photograph that the clip shows; (0,) if it is unknown.
     """
 
-    photograph: str
+    person: str
     frames: np.ndarray
     portrait: np.ndarray
 

@@ -51,7 +51,7 @@ def _frames(*levels: int) -> np.ndarray:
 
 
 def test_the_face_mesh_reads_every_frame(tmp_path: Path) -> None:
-    readings = face_mesh.read_meshes([JudgedClip("a", _frames(50, 0, 200))], BrightFaces())
+    readings = face_mesh.read_meshes([JudgedClip("a", _frames(50, 0, 200), "a")], BrightFaces())
     write_readings(tmp_path / "mesh.json", readings)
     (reading,) = read_mesh_readings(tmp_path / "mesh.json").values()
     np.testing.assert_allclose(reading.opening, [0.05, np.nan, 0.2], atol=1e-4)
@@ -62,8 +62,8 @@ def test_the_face_mesh_reads_every_frame(tmp_path: Path) -> None:
 
 
 def test_the_recogniser_looks_at_some_frames_and_at_the_photograph(tmp_path: Path) -> None:
-    Image.fromarray(_frames(102)[0]).save(tmp_path / "anna.jpg")
-    clips = [JudgedClip("a", _frames(51, 255, 0, 255, 51), "anna"), JudgedClip("b", _frames(0, 0))]
+    Image.fromarray(_frames(102)[0]).save(tmp_path / "anna-1.jpg")
+    clips = [JudgedClip("a", _frames(51, 255, 0, 255, 51), "anna", "anna-1"), JudgedClip("b", _frames(0, 0), "b")]
     readings = identity.read_identities(clips, BrightFaces(), None, 3)
     assert not len(readings["a"].portrait)
     with pytest.raises(ValueError, match=r"\.jpg, which a clip shows, cannot be read"):
@@ -72,11 +72,11 @@ def test_the_recogniser_looks_at_some_frames_and_at_the_photograph(tmp_path: Pat
     reading = read_identity_readings(tmp_path / "identity.json")["a"]
     np.testing.assert_allclose(reading.frames, np.full((2, 128), 0.2))
     np.testing.assert_allclose(reading.portrait, 0.4, atol=0.01)
-    assert reading.photograph == "anna"
+    assert reading.person == "anna"
 
 
 def test_clips_without_a_photograph_need_none(tmp_path: Path) -> None:
-    reading = identity.read_identities([JudgedClip("a", _frames(0, 51))], BrightFaces(), tmp_path, 2)["a"]
+    reading = identity.read_identities([JudgedClip("a", _frames(0, 51), "a")], BrightFaces(), tmp_path, 2)["a"]
     assert reading.frames.shape == (1, 128)
     assert not len(reading.portrait)
 
@@ -94,18 +94,16 @@ def test_videos_are_judged_too(tmp_path: Path) -> None:
     _write_video(tmp_path / "anna.mp4", _frames(60, 60, 200))
     clips = JudgedClips(tmp_path)
     (clip,) = clips
-    assert (len(clips), clip.name, clip.photograph) == (1, "anna", "")
+    assert (len(clips), clip.name, clip.person, clip.photograph) == (1, "anna", "anna", "")
     np.testing.assert_allclose(clip.frames.mean((1, 2, 3)), [60, 60, 200], atol=3)
 
 
-def test_clips_are_read_with_their_photographs_in_both_forms(tmp_path: Path) -> None:
-    clip = talking_clip(photograph="anna")
-    clip.save(tmp_path / "a.npz")
-    clip.save(tmp_path / "b.labels.npz")
-    assert [(clip.name, len(clip.frames), clip.photograph) for clip in JudgedClips(tmp_path)] == [
-        ("a", 60, "anna"),
-        ("b", 60, "anna"),
-    ]
+def test_clips_say_who_is_seen_in_both_forms(tmp_path: Path) -> None:
+    talking_clip(person="anna").save(tmp_path / "a.npz")
+    talking_clip(person="anna").save(tmp_path / "b.labels.npz")
+    talking_clip().save(tmp_path / "c.npz")
+    seen = [(clip.name, len(clip.frames), clip.person, clip.photograph) for clip in JudgedClips(tmp_path)]
+    assert seen == [("a", 60, "anna", "anna-1"), ("b", 60, "anna", "anna-1"), ("c", 60, "c", "")]
 
 
 @pytest.mark.parametrize("judge", [face_mesh, identity])

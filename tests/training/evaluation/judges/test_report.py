@@ -68,37 +68,41 @@ def test_what_does_not_vary_is_not_measured() -> None:
 
 
 def test_people_are_told_apart() -> None:
-    readings = {f"clip{n}": person_points(n, f"photo{n}") for n in range(4)}
-    assert all(row.passed for row in identity_rows(readings))
-    between, within, portrait = identity_rows(readings)
+    between, within, portrait = rows = identity_rows({name: person_points(name) for name in "abcd"})
+    assert all(row.passed for row in rows)
     assert between.control.startswith("4 people")
     assert "mean 0.1" in within.measured
     assert portrait.measured == "mean 0.100"
 
 
 def test_people_who_look_alike_or_change_fail() -> None:
-    twins = {"a": person_points(1, "a"), "b": person_points(1, "b")}
-    assert _failed(identity_rows(twins)) == ["distance of different people"]
-    changing = {f"{n}": person_points(n, f"{n}", spread=0.5) for n in range(3)}
-    assert _failed(identity_rows(changing)) == [
+    assert _failed(identity_rows({name: person_points(name, face=3) for name in "ab"})) == [
+        "distance of different people"
+    ]
+    assert _failed(identity_rows({name: person_points(name, spread=0.5) for name in "abc"})) == [
         "distance of one person across frames",
         "distance of a frame and its photograph",
     ]
 
 
-def test_two_clips_of_one_photograph_are_one_person() -> None:
-    rows = identity_rows({"a": person_points(1, "anna"), "b": person_points(1, "anna")})
-    assert rows[0].passed is None
-    unknown = identity_rows({"a": person_points(1, ""), "b": person_points(2, "")})
-    assert unknown[0].passed
-    assert unknown[2].passed is None
+def test_clips_of_one_person_are_not_compared_as_two() -> None:
+    assert identity_rows({"first": person_points("a"), "second": person_points("a")})[0].passed is None
+
+
+def test_clips_without_a_photograph_or_a_face_are_left_out() -> None:
+    drawn = replace(person_points("a"), portrait=np.zeros(0))
+    faceless = replace(person_points("b"), frames=np.zeros((0, 128)))
+    between, within, portrait = identity_rows({"drawn": drawn, "faceless": faceless})
+    assert between.passed is None
+    assert within.control.startswith("1 of 2 clips")
+    assert portrait.passed is None
 
 
 def _folder(tmp_path: Path) -> Path:
     for index, clip in enumerate(CLIPS):
         clip.save(tmp_path / f"{index}.npz")
     write_readings(tmp_path / "mesh.json", {str(index): perfect_mesh(clip) for index, clip in enumerate(CLIPS)})
-    write_readings(tmp_path / "identity.json", {str(n): person_points(n, f"photo{n}") for n in range(3)})
+    write_readings(tmp_path / "identity.json", {name: person_points(name) for name in "abc"})
     return tmp_path
 
 
