@@ -12,11 +12,10 @@ from training.evaluation.judges.readings import MeshReading
 from training.evaluation.metrics import correlation
 from training.evaluation.thresholds import Threshold
 
-#: Lips that are this far apart, in heights of the face, or less are closed: a tenth of a wide open mouth.
-CLOSED_LIP_DISTANCE = 0.015
-# What varies by less within a clip has nothing to correlate with.
-_LEAST_BLINK = 0.5  # the largest of the clip
-_LEAST_YAW = 1.0  # standard deviation in degrees
+#: Lips that are this far apart, in heights of the face, or less are closed. Smiles that show no teeth read up to that.
+CLOSED_LIP_DISTANCE = 0.02
+# A label whose standard deviation in a clip is less has nothing to correlate with.
+_LEAST_DEVIATION, _LEAST_YAW = 0.05, 1.0  # of labels from 0 to 1; of degrees
 
 
 def mesh_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]]) -> list[Threshold]:
@@ -28,26 +27,25 @@ def mesh_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]]) -> list[Thresho
     found = np.concatenate([~np.isnan(reading.opening) for _, reading in pairs])
     mouths = [(clip.mouth_opening, reading.opening) for clip, reading in pairs]
     widths = [(clip.mouth_width, reading.width) for clip, reading in pairs]
-    blinks = [(clip.blink, -reading.eyes) for clip, reading in pairs if clip.blink.max() >= _LEAST_BLINK]
-    yaws = [
-        (clip.rotation[:, 0], reading.rotation[:, 0])
-        for clip, reading in pairs
-        if clip.rotation[:, 0].std() >= _LEAST_YAW
-    ]
+    blinks = [(clip.blink, -reading.eyes) for clip, reading in pairs]
+    yaws = [(clip.rotation[:, 0], reading.rotation[:, 0]) for clip, reading in pairs]
     share = float(found.mean())
     return [
         Threshold("frames with a face", ">= 99 %", f"{share:.1%}", f"{len(found)} frames", share >= 0.99),
         _agreement("mouth opening", mouths, 0.97),
         _agreement("mouth width", widths, 0.92),
         _agreement("blink", blinks, 0.85),
-        _agreement("yaw", yaws, 0.98),
+        _agreement("yaw", yaws, 0.98, _LEAST_YAW),
         *_idle(pairs),
     ]
 
 
-def _agreement(name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]], needed: float) -> Threshold:
-    """The median over clips of Pearson's r between labels and readings, in frames with a face."""
-    seen = [(label[found], read[found]) for label, read in curves if (found := ~np.isnan(read)).sum() > 1]
+def _agreement(
+    name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]], needed: float, least: float = _LEAST_DEVIATION
+) -> Threshold:
+    """The median over clips of Pearson's r between labels, which vary by the `least`, and readings."""
+    varying = [(label, read) for label, read in curves if label.std() >= least]
+    seen = [(label[found], read[found]) for label, read in varying if (found := ~np.isnan(read)).sum() > 1]
     values = [correlation(label, read) for label, read in seen]
     if not values:
         return Threshold(f"{name} against the label", f"r >= {needed}", control="it varies in no clip")
