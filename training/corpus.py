@@ -12,7 +12,7 @@ Six in ten of the training clips have an imperfect sound: noise, rooms, codecs a
 the voice alone.
 
 A clip is one file, SEED.npz. With --compact it is a video that plays everywhere, SEED.mp4, and its labels beside it,
-SEED.labels.npz: a hundred times smaller, and nearly the same. Training and evaluation read both.
+SEED.labels.npz: more than a hundred times smaller, and nearly the same. Training and evaluation read both.
 
 Clips that are there already are kept, so the same command goes on where it was stopped. DIR/settings.json says what
 the clips are; other settings need another folder.

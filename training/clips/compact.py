@@ -23,7 +23,7 @@ from emo_rt.media.sound import read_voice
 from training.clips.names import video_path
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
 
-_H264 = {"crf": "24", "preset": "slow", "tune": "psnr", "g": "250", "threads": "1"}
+_H264 = {"crf": "24", "preset": "veryslow", "tune": "psnr", "g": "250", "threads": "1"}
 _BIT_RATE = 40000  # of the sound, bits per second
 # Without these flags, FFmpeg darkens pictures by a level of 255 and repeats colours instead of blending them.
 _EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
