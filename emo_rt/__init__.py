@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emo_rt.jobs.session import Result, Session
     from emo_rt.media.boxes import Box, portrait_crop
     from emo_rt.media.face import find_face
+    from emo_rt.media.face_detector import Face, detect_faces
     from emo_rt.media.image import crop_portrait, read_image
     from emo_rt.media.portrait import read_portrait
     from emo_rt.media.sound import AudioStream, read_voice
@@ -42,6 +43,7 @@ __all__ = [
     "BundleError",
     "Cascade",
     "EmoError",
+    "Face",
     "GenerationOptions",
     "InputError",
     "Request",
@@ -52,6 +54,7 @@ __all__ = [
     "__version__",
     "animate",
     "crop_portrait",
+    "detect_faces",
     "find_face",
     "portrait_crop",
     "read_image",
@@ -71,6 +74,7 @@ _NAMES = {
     "emo_rt.jobs.session": ("Result", "Session"),
     "emo_rt.media.boxes": ("Box", "portrait_crop"),
     "emo_rt.media.face": ("find_face",),
+    "emo_rt.media.face_detector": ("Face", "detect_faces"),
     "emo_rt.media.image": ("crop_portrait", "read_image"),
     "emo_rt.media.portrait": ("read_portrait",),
     "emo_rt.media.sound": ("AudioStream", "read_voice"),

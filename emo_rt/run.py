@@ -108,6 +108,7 @@ def _request(options: argparse.Namespace) -> Request:
         audio=options.audio,
         out=options.out,
         face_box=options.face_box,
+        face=options.face,
         seed=options.seed,
         speed=options.speed,
         fragmented=options.fragmented,
@@ -152,8 +153,10 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("out/demo.mp4"), help=out)
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=partial(parse_box, name="--face-box"), metavar="X,Y,W,H", help=box)
+    face = "take the Nth face from the left, where there are several (default: the largest)"
+    add("--face", type=partial(parse_whole, name="--face", smallest=1), metavar="N", help=face)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
-    batch = "a video of each row of a CSV file with the columns portrait, voice, output (and seed, speed, face_box)"
+    batch = "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face)"
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)

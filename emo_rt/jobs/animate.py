@@ -19,6 +19,7 @@ def animate(
     seed: int = 0,
     speed: float | None = None,
     face_box: Box | None = None,
+    face: int | None = None,
     quality: str = "balanced",
     steps: int | None = None,
     guidance_scale: float | None = None,
@@ -44,6 +45,7 @@ def animate(
         seed: seed of the noise, 0 .. 2**64 - 1; the same seed and the same plan give the same video
         speed: speed of the head, degrees per frame; None for the bundle's own
         face_box: the face in pixels of the picture; None to detect it
+        face: number of the face that is detected, counted from the left, from 1; None for the largest
         quality: `best` for the best preset, `balanced` for the best that plays while it is made, or `fast`
         steps: number of DDIM steps per clip; None for the plan's
         guidance_scale: scale of classifier-free guidance, 1 for no guidance; None for the bundle's own
@@ -58,7 +60,7 @@ def animate(
         InputError: for an input or an option that cannot be used, or an output that cannot be written.
         BundleError: if the bundle is incomplete or altered.
     """
-    request = Request(Path(image), Path(audio), Path(out), face_box, seed, speed)
+    request = Request(Path(image), Path(audio), Path(out), face_box, seed, speed, face=face)
     options = GenerationOptions(backend, threads, quality, steps=steps, guidance_scale=guidance_scale)
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     return Session(loaded, options, verbose=verbose).make(request, resume=resume)

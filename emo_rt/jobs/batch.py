@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_rt.errors import InputError
-from emo_rt.jobs.parsing import parse_box, parse_number, parse_seed
+from emo_rt.jobs.parsing import parse_box, parse_number, parse_seed, parse_whole
 from emo_rt.jobs.request import Request
 
 REQUIRED = ("portrait", "voice", "output")
@@ -18,8 +18,8 @@ REQUIRED = ("portrait", "voice", "output")
 def read_jobs(path: Path, default: Request) -> list[tuple[int, Request | InputError]]:
     """Reads the requests of a CSV file.
 
-    The columns `portrait`, `voice` and `output` are required; `seed`, `speed` (degrees per frame) and `face_box`
-    (X Y W H, pixels) are optional.
+    The columns `portrait`, `voice` and `output` are required; `seed`, `speed` (degrees per frame), `face_box` (X Y W
+    H, pixels) and `face` (counted from the left) are optional.
 
     Args:
         path: CSV file
@@ -79,4 +79,5 @@ _COLUMNS: dict[str, Callable[[str], dict[str, Any]]] = {
     "seed": lambda text: {"seed": parse_seed(text, "seed")},
     "speed": lambda text: {"speed": parse_number(text, "speed")},
     "face_box": lambda text: {"face_box": parse_box(text, "face_box")},
+    "face": lambda text: {"face": parse_whole(text, "face", smallest=1)},
 }

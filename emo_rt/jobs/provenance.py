@@ -27,6 +27,7 @@ class Provenance:
         picture: sha256 of the picture's file
         voice: sha256 of the voice's file
         face_box: the face box that was asked for, x, y, width and height in pixels; None if it was detected
+        face: the number of the face that was asked for, counted from the left, from 1; None for the largest
         bundle: digest of the bundle
         seed: seed of the noise
         speed: speed of the head that was asked for, degrees per frame; None for the bundle's own
@@ -37,6 +38,7 @@ class Provenance:
     picture: str
     voice: str
     face_box: list[float] | None
+    face: int | None
     bundle: str
     seed: int
     speed: float | None
@@ -51,6 +53,7 @@ class Provenance:
             picture=file_sha256(request.image),
             voice=file_sha256(request.audio),
             face_box=None if box is None else list(asdict(box).values()),
+            face=request.face,
             bundle=bundle.digest,
             seed=int(request.seed),
             speed=None if request.speed is None else float(request.speed),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,13 @@ class Request:
         audio: sound file, or STDIN for a voice that comes through a pipe
         out: MP4 file to write, or STDOUT for a pipe
         face_box: the face in pixels of the picture; None to detect it
+        face: number of the face that is detected, counted from the left, from 1; None for the largest
         seed: seed of the noise, 0 .. 2**64 - 1
         speed: speed of the head, degrees per frame; None for the bundle's own
         fragmented: whether to write an MP4 that plays while it grows, as pipes always need
 
     Raises:
-        InputError: for a seed or a speed out of range.
+        InputError: for a seed or a speed out of range, or both a face box and the number of a face.
     """
 
     image: Path
@@ -45,11 +47,14 @@ class Request:
     seed: int = 0
     speed: float | None = None
     fragmented: bool = False
+    face: int | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed, f"seed {self.seed!r}")
         if self.speed is not None:
             check_number(self.speed, f"speed {self.speed!r}")
+        if self.face is not None and self.face_box is not None:
+            raise InputError(f"face {self.face} and a face box are both given: give one of them")
 
     @property
     def streamed(self) -> bool:
@@ -109,6 +114,11 @@ class GenerationOptions:
 class Source:
     """The portrait and the voice of a request, read and checked.
 
+    Args:
+        request: what is asked for
+        config: config of the bundle that makes it
+        say: called with a line that says which face was taken, if there are several
+
     Attributes:
         config: config of the bundle that they are for
         portrait: RGB uint8 (R, R, 3)
@@ -120,13 +130,15 @@ class Source:
         InputError: if an input cannot be read, no face is found, or the output is no place for a video.
     """
 
-    def __init__(self, request: Request, config: RuntimeConfig) -> None:
+    def __init__(self, request: Request, config: RuntimeConfig, say: Callable[[str], None] = lambda _: None) -> None:
         if request.out != STDOUT:
             if request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
                 raise InputError(f"output {request.out}: is one of the inputs; give another --out")
             check_output(request.out)
         self.config = config
-        self.portrait, self.face_box = read_portrait(request.image, config, request.face_box)
+        self.portrait, self.face_box = read_portrait(
+            request.image, config, request.face_box, face=request.face, say=say
+        )
         self.stream = AudioStream(request.audio, config.sample_rate)
         live = self.stream.live
         self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)

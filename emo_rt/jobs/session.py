@@ -117,7 +117,7 @@ class Session:
             InputError: for whatever the user can put right. A note on it, as on a KeyboardInterrupt, says whether the
                 same request goes on from the clips that are done.
         """
-        source = Source(request, self.bundle.config)
+        source = Source(request, self.bundle.config, self._say)
         if request.streamed:
             return self._stream(request, source)
         return self._keep(request, source, resume)

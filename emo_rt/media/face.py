@@ -1,76 +1,82 @@
-"""Finds the face in a picture (OpenCV)."""
+"""The face that is animated: which of those that are found in a picture, and why none of them."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from emo_rt.errors import InputError
 from emo_rt.media.boxes import Box
+from emo_rt.media.face_detector import CERTAIN, detect_faces
+
+#: Pixels of the narrowest face that is animated; a smaller one would be blown up to a blur.
+SMALLEST_FACE = 32
+
+#: What to do where no face is taken.
+_SAY_WHERE = (
+    "say where it is with --face-box X,Y,WIDTH,HEIGHT, or face_box in Python and in a batch, in pixels of the picture"
+)
 
 
-@cache
-def _cascade(name: str) -> cv2.CascadeClassifier:
-    """One of OpenCV's detectors of frontal faces."""
-    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_{name}.xml")  # type: ignore[attr-defined]
+def find_face(
+    image: np.ndarray, name: str, number: int | None = None, say: Callable[[str], None] = lambda _: None
+) -> Box:
+    """Finds the face in a picture: the largest that is certainly one, or the one with a number.
 
+    Faces below `SMALLEST_FACE` pixels do not count where there is a larger one.
 
-def detect_faces(image: np.ndarray) -> list[Box]:
-    """Finds the faces in a picture.
-
-    OpenCV's Haar cascades search the equalised picture, from the strictest setting to the most permissive one.
-
-    Args:
-        image: picture, RGB uint8 (height, width, 3)
-
-    Returns:
-        boxes around the faces, pixels, the largest first; an empty list if there is no face
-    """
-    height, width = image.shape[:2]
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    for side in (320, 640):
-        scale = side / min(width, height)
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        # The long side of a very long picture stays within bounds; its short side may then be below `side`.
-        scale = min(scale, 2560 / max(width, height))
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        scaled = cv2.equalizeHist(cv2.resize(grey, size, interpolation=interpolation))
-        # A permissive detector sees faces in anything small, so it searches for large ones only.
-        for name, neighbours, parts in (("alt2", 5, 8), ("default", 6, 8), ("alt2", 2, 4), ("default", 3, 4)):
-            smallest = max(min(size) // parts, 24)
-            found = _cascade(name).detectMultiScale(
-                scaled, scaleFactor=1.08, minNeighbors=neighbours, minSize=(smallest, smallest)
-            )
-            boxes = [_clipped(Box(*(float(value / scale) for value in box)), width, height) for box in found]
-            if boxes:
-                return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
-    return []
-
-
-def _clipped(box: Box, width: int, height: int) -> Box:
-    """The part of a box that lies inside a picture."""
-    x, y = max(box.x, 0.0), max(box.y, 0.0)
-    return Box(x, y, min(box.x + box.width, width) - x, min(box.y + box.height, height) - y)
-
-
-def find_face(image: np.ndarray, name: str) -> Box:
-    """Finds the largest face in a picture.
+    Example:
+        box = find_face(read_image("us.jpg"), "us.jpg", number=2, say=print)
 
     Args:
         image: picture, RGB uint8 (height, width, 3)
-        name: name of the picture, for the message
+        name: name of the picture, for the messages
+        number: number of the face, counted from the left, from 1; None for the largest
+        say: called with a line that says which face was taken, if there are several
 
     Returns:
         box around the face, pixels
 
     Raises:
-        InputError: if no face is found.
+        InputError: if no face is found, what is found may be something else, all faces are below `SMALLEST_FACE`
+            pixels, or there is none of that number.
     """
-    faces = detect_faces(image)
-    if not faces:
+    found = detect_faces(image)
+    faces = [face.box for face in found if face.confidence >= CERTAIN]
+    if not faces and found:
+        likeliest = max(found, key=lambda face: face.confidence)
         raise InputError(
-            f"image {name}: no face found; say where it is with --face-box X,Y,WIDTH,HEIGHT in pixels of the picture"
+            f"image {name}: no face found for certain; what resembles one most is at {_corner(likeliest.box)} "
+            f"({likeliest.confidence:.0%} sure): if it is one, {_SAY_WHERE}"
         )
-    return faces[0]
+    if not faces:
+        raise InputError(f"image {name}: no face found; {_SAY_WHERE}")
+    largest = faces[0]
+    check_face_size(largest, name)
+    faces = sorted((box for box in faces if _is_large(box)), key=lambda box: box.x + box.width / 2)
+    if number is not None and not 1 <= number <= len(faces):
+        choice = "1 is the only one" if len(faces) == 1 else f"choose 1 to {len(faces)}, counted from the left"
+        raise InputError(f"image {name}: there is no face {number}; {choice}")
+    chosen = largest if number is None else faces[number - 1]
+    if len(faces) > 1:
+        which = "" if number is not None else ", the largest; choose another with --face N, or face=N in Python"
+        say(f"image {name}: face {faces.index(chosen) + 1} of {len(faces)} from the left, at {_corner(chosen)}{which}")
+    return chosen
+
+
+def check_face_size(box: Box, name: str) -> None:
+    """Raises InputError for a face below `SMALLEST_FACE` pixels in the picture `name`."""
+    if not _is_large(box):
+        raise InputError(
+            f"image {name}: the face at {_corner(box)} is below {SMALLEST_FACE} pixels: give a larger picture of it"
+        )
+
+
+def _is_large(box: Box) -> bool:
+    return min(box.width, box.height) >= SMALLEST_FACE
+
+
+def _corner(box: Box) -> str:
+    """A box as `--face-box` takes it."""
+    return ",".join(f"{value:.0f}" for value in (box.x, box.y, box.width, box.height))

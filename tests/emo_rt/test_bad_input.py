@@ -153,6 +153,23 @@ def test_a_face_box_outside_of_the_picture(desk: Desk, box: str) -> None:
     desk.refuses(f"face box {box} lies outside of the picture", "256 x 256", options=(f"--face-box={box}",))
 
 
+def test_a_face_box_of_a_few_pixels(desk: Desk) -> None:
+    desk.refuses("image", "the face at 60,60,1,1 is below 32 pixels", options=("--face-box=60,60,1,1",))
+
+
+def test_a_face_that_is_not_there(desk: Desk) -> None:
+    desk.refuses("image", "there is no face 7; 1 is the only one", options=("--face", "7"))
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "left"])
+def test_a_number_of_no_face(desk: Desk, number: str) -> None:
+    desk.refuses(f"--face '{number}'", "1 or more", options=(f"--face={number}",))
+
+
+def test_a_face_and_a_face_box(desk: Desk) -> None:
+    desk.refuses("face 1 and a face box are both given", options=("--face", "1", "--face-box", "9,9,99,99"))
+
+
 @pytest.mark.parametrize(
     "box",
     ["-5,0,20,20", "0,-1,20,20", "0,0,0,0", "10,10,-5,5", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,3,4.5", "nan,0,9,9"],

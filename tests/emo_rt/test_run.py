@@ -88,8 +88,25 @@ def test_a_video_can_be_the_voice(bundle: Path, portrait: Path, voice: Path, tmp
 
 def test_a_given_face_box_needs_no_detection(bundle: Path, voice: Path, tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), (200, 180, 160)).save(tmp_path / "wall.jpg")
-    options = command(bundle, tmp_path / "wall.jpg", voice, tmp_path / "out.mp4", "--face-box", "20,10,30,30")
+    options = command(bundle, tmp_path / "wall.jpg", voice, tmp_path / "out.mp4", "--face-box", "20,10,40,40")
     assert run.main(options) == 0
+
+
+def test_the_face_that_is_taken_of_several_is_told(
+    bundle: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = Image.new("RGB", (400, 200), (90, 110, 140))
+    for x, side in ((0, 200), (220, 150)):
+        picture.paste(drawn_face(side), (x, 20))
+    picture.save(tmp_path / "two.png")
+    options = command(bundle, tmp_path / "two.png", voice, tmp_path / "out.mp4")
+    for arguments, words in (([], "face 1 of 2 from the left, at "), (["--face", "2"], "face 2 of 2 from the left")):
+        assert run.main([*options, *arguments]) == 0
+        assert words in capsys.readouterr().err
+    assert run.main([*options, "--face", "7"]) == 2
+    error = capsys.readouterr().err
+    assert "two.png: there is no face 7; choose 1 to 2, counted from the left" in error
+    assert error.count("\n") == 1
 
 
 @pytest.fixture
@@ -178,6 +195,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(
         "seed": command(bundle, portrait, voice, out, "--seed", "1"),
         "speed": command(bundle, portrait, voice, out, "--speed", "2"),
         "face box": command(bundle, portrait, voice, out, "--face-box", "30,30,100,100"),
+        "face": command(bundle, portrait, voice, out, "--face", "1"),
         "generation options": command(bundle, portrait, voice, out, "--steps", "2"),
     }.items():
         capsys.readouterr()

@@ -1,7 +1,7 @@
 """Face detectors for footage: where the face and the mouth are, and how the head is turned.
 
-OpenCV's cascades, which the runtime uses, need no file but find only the face. MediaPipe, which the paper uses, needs
-its package and a FaceLandmarker model (`.task`), and finds the mouth and the rotation too.
+YuNet, which the runtime uses, needs no file but finds only the face. MediaPipe, which the paper uses, needs its package
+and a FaceLandmarker model (`.task`), and finds the mouth and the rotation too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emo_rt.media.boxes import Box
-from emo_rt.media.face import detect_faces
+from emo_rt.media.face_detector import CERTAIN, detect_faces
 from training.clips.rotation import rotation_angles
 
 #: The mouth in the box of a frontal face: x, y, width and height in sizes of the box, with room for an open mouth.
@@ -47,12 +47,12 @@ class FaceDetector(Protocol):
         ...
 
 
-class HaarDetector:
-    """OpenCV's cascades, as the runtime uses them. They find boxes only."""
+class YuNetDetector:
+    """The runtime's detector. It finds boxes only."""
 
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
         """The faces in an RGB picture uint8 (height, width, 3), the largest first."""
-        return [DetectedFace(box) for box in detect_faces(image)]
+        return [DetectedFace(face.box) for face in detect_faces(image) if face.confidence >= CERTAIN]
 
 
 class MediaPipeDetector:
@@ -118,7 +118,7 @@ def make_detector(landmarker: Path | None) -> FaceDetector:
     Raises:
         ValueError: as `MediaPipeDetector`.
     """
-    return MediaPipeDetector(landmarker) if landmarker else HaarDetector()
+    return MediaPipeDetector(landmarker) if landmarker else YuNetDetector()
 
 
 def _around(points: np.ndarray) -> Box:

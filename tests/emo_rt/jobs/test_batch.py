@@ -24,11 +24,11 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_columns_in_any_order_and_values_left_out(tmp_path: Path) -> None:
-    header = "\ufeffvoice, output,portrait,seed,face_box,speed"
-    text = f'{header}\na.wav, a.mp4,"a, b.png",,1 2 3 4,\nb.wav,b.mp4,b.png,3,,1.5\n'
+    header = "\ufeffvoice, output,portrait,seed,face_box,speed,face"
+    text = f'{header}\na.wav, a.mp4,"a, b.png",,1 2 3 4,,\nb.wav,b.mp4,b.png,3,,1.5,2\n'
     (_, first), (line, second) = read_jobs(write(tmp_path / "jobs.csv", text), DEFAULT)
     assert first == Request(Path("a, b.png"), Path("a.wav"), Path("a.mp4"), Box(1, 2, 3, 4), 7)
-    assert second == Request(Path("b.png"), Path("b.wav"), Path("b.mp4"), None, 3, 1.5)
+    assert second == Request(Path("b.png"), Path("b.wav"), Path("b.mp4"), None, 3, 1.5, face=2)
     assert line == 3
 
 
@@ -68,12 +68,14 @@ def test_a_file_that_is_no_batch(tmp_path: Path, text: str | None, words: str) -
         ("a,b,c,,,1 2 3 nan", "face_box '1 2 3 nan' is not of the form"),
         ("a,b,c,,,-1 2 3 4", "face_box '-1 2 3 4' is out of range"),
         ("a,b,c,,,1 2 0 4", "face_box '1 2 0 4' is out of range"),
-        ("a,b,c,,,,surplus", "more values"),
+        ("a,b,c,,,,0", "face '0' is out of range: choose 1 or more"),
+        ("a,b,c,,,1 2 3 4,1", "face 1 and a face box are both given"),
+        ("a,b,c,,,,,surplus", "more values"),
         ("a,b,first.mp4,,,", "line 2 writes it, too"),
     ],
 )
 def test_a_bad_row_is_told_from_the_good_ones(tmp_path: Path, row: str, words: str) -> None:
-    text = f"portrait,voice,output,seed,speed,face_box\na,b,first.mp4,,,\n{row}\na,b,last.mp4,,,\n"
+    text = f"portrait,voice,output,seed,speed,face_box,face\na,b,first.mp4,,,,\n{row}\na,b,last.mp4,,,,\n"
     first, (line, bad), last = read_jobs(write(tmp_path / "jobs.csv", text), DEFAULT)
     assert isinstance(first[1], Request)
     assert isinstance(last[1], Request)
