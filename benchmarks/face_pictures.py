@@ -36,7 +36,7 @@ YAWS = (0, 15, 30, 45, 60)
 WHOLE = "whole"
 
 _SHORT_SIDE = 1000  # pixels of a picture with small faces
-_LONGEST = 1600  # pixels; a larger picture is shrunk
+_LONGEST = 1200  # pixels; a larger picture is shrunk
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,10 @@ def clip_pictures(folder: Path, step: int = 25) -> Iterator[FacePicture]:
     for path in paths:
         clip = TrainingClip.load(path)
         for index in range(0, len(clip.frames), step):
-            yaw = int(abs(clip.rotation[index, 0]) // 15 * 15)
             box = Box(*map(float, clip.face_box[index]))
-            yield FacePicture(f"clips, turned {yaw}° to {yaw + 15}°", path.stem, clip.frames[index], (box,))
+            yaw = int(abs(clip.rotation[index, 0]) // 15 * 15) if clip.knows("rotation") else None
+            kind = "clips" if yaw is None else f"clips, turned {yaw}° to {yaw + 15}°"
+            yield FacePicture(kind, path.stem, clip.frames[index], (box,))
 
 
 def textures() -> Iterator[FacePicture]:

@@ -49,7 +49,7 @@ from emo_rt.media.image import read_image
 #: What becomes of a picture.
 RIGHT, REFUSED, WRONG = "right", "refused", "wrong"
 
-_DRAWN = 12  # heads of each turn
+_DRAWN = 8  # heads of each turn
 _OVERLAP = 0.5
 
 
@@ -180,7 +180,7 @@ def pictures_of(folders: Sequence[Path], clips: Path | None, portraits: int) -> 
     listed = [picture for folder in folders for picture in listed_pictures(folder)]
     nothing = [*textures()]
     whole = [picture for picture in listed if picture.kind == WHOLE and len(picture.faces) == 1]
-    whole = whole[:: max(len(whole) // portraits, 1)][:portraits]
+    whole = whole[:: max(len(whole) // max(portraits, 1), 1)][:portraits]
     grounds = [picture for picture in [*listed, *nothing] if not picture.faces]
     parts = [iter(listed), iter(nothing), drawn_pictures(_DRAWN), made_pictures(whole, grounds)]
     if clips:

@@ -49,7 +49,7 @@ def test_small_and_dark_faces_and_muted_sound(tmp_path: Path, speakers: dict[str
     line, (clip,) = one_video(tmp_path / "a", tmp_path / "1")
     assert not clip.knows("waveform")
     assert line["seconds_with_sound"] == 0
-    line, clips = one_video(tmp_path / "a", tmp_path / "2", "--min-face", "60")
+    line, clips = one_video(tmp_path / "a", tmp_path / "2", "--min-face", "70")
     assert line["rejected"]["face too small"] == 1.0  # type: ignore[index]
     write_video(tmp_path / "b" / "dark.mp4", (anna.frames * 0.1).astype(np.uint8), waveform=anna.waveform)
     line, clips = one_video(tmp_path / "b", tmp_path / "3")
