@@ -91,8 +91,8 @@ class Bundle:
         directory = Path(directory)
         if not os.path.isdir(directory):
             raise BundleError(
-                f"bundle {directory}: no such directory; give --bundle a directory that `python -m export.build` wrote "
-                "in a checkout of emo-rt, or leave it out to use the bundle that comes with emo-rt"
+                f"bundle {directory}: no such directory; give one that `python -m export.build` wrote in a checkout of "
+                "emo-rt, or none to use the bundle that comes with emo-rt"
             )
         manifest = _read_manifest(directory)
         for graph in manifest.graphs.values():
@@ -101,7 +101,7 @@ class Bundle:
         if validated and (failures := _failures(directory)):
             raise BundleError(
                 f"bundle {directory}: its video differs from that of its model ({failures[0]}); "
-                f"{HINT}, or run it all the same with --unvalidated"
+                f"{HINT}, or run it all the same with --unvalidated (validated=False in Python)"
             )
         return cls(directory, manifest)
 

@@ -102,7 +102,7 @@ class Job:
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise InputError(f"output {self.out}: another run is writing it; give another --out") from None
+            raise InputError(f"output {self.out}: another run is writing it; give another output") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -133,7 +133,7 @@ class Source:
     def __init__(self, request: Request, config: RuntimeConfig, say: Callable[[str], None] = lambda _: None) -> None:
         if request.out != STDOUT:
             if request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
-                raise InputError(f"output {request.out}: is one of the inputs; give another --out")
+                raise InputError(f"output {request.out}: is one of the inputs; give another output")
             check_output(request.out)
         self.config = config
         self.portrait, self.face_box = read_portrait(

@@ -155,7 +155,7 @@ class Session:
         if different := provenance.differences(facts):
             raise InputError(
                 f"output {job.out}: {job.directory} holds {job.progress.frames} frames made with another "
-                f"{' and '.join(different)}; give the same, or --no-resume to start over"
+                f"{' and '.join(different)}; give the same, or start over with --no-resume (resume=False in Python)"
             )
         backend, *sampling = facts["plan"].values()
         check_runs_here(backend)

@@ -193,7 +193,7 @@ def explained(path: Path) -> Iterator[None]:
     except BrokenPipeError as error:
         raise InputError(f"output {path}: whoever read it has gone") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"output {path}: cannot be written ({reason(error)}); give another --out") from error
+        raise InputError(f"output {path}: cannot be written ({reason(error)}); give another output") from error
 
 
 def check_output(path: Path) -> None:

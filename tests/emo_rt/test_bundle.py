@@ -30,7 +30,7 @@ def test_a_bundle_says_what_it_is(bundle: Path) -> None:
 
 def test_a_missing_directory_is_named_with_where_bundles_come_from(tmp_path: Path) -> None:
     """Also to a user of the wheel, which has no `export`."""
-    words = r"nowhere: no such directory; .*--bundle.*export\.build` wrote in a checkout.*that comes with emo-rt"
+    words = r"nowhere: no such directory; give one .*export\.build` wrote in a checkout.*that comes with emo-rt"
     with pytest.raises(BundleError, match=words) as raised:
         Bundle.load(tmp_path / "nowhere")
     assert "\n" not in str(raised.value)
