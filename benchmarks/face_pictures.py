@@ -27,7 +27,7 @@ from training.speakers.drawn.render import render
 from training.speakers.motion import Motion
 
 #: The file that lists the faces of a folder, and its columns.
-LIST, COLUMNS = "faces.csv", ("picture", "kind", "x", "y", "width", "height")
+LIST, LIST_COLUMNS = "faces.csv", ("picture", "kind", "x", "y", "width", "height")
 #: Parts of the short side that small faces take, and degrees that faces are tilted by.
 PARTS, TILTS = (8, 12, 16, 20), (15, 30, 45, 60, 75, 90)
 #: Degrees that drawn heads turn.
@@ -69,10 +69,10 @@ def listed_pictures(folder: Path) -> list[FacePicture]:
     kinds: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path}: the first line is not {','.join(COLUMNS)}")
+        if tuple(reader.fieldnames or ()) != LIST_COLUMNS:
+            raise ValueError(f"{path}: the first line is not {','.join(LIST_COLUMNS)}")
         for row in reader:
-            numbers = [row[name] for name in COLUMNS[2:]]
+            numbers = [row[name] for name in LIST_COLUMNS[2:]]
             kinds[row["picture"]] = row["kind"]
             boxes = faces.setdefault(row["picture"], [])
             try:

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from benchmarks.cascades import cascade_faces
 from benchmarks.face_pictures import (
-    COLUMNS,
     LIST,
+    LIST_COLUMNS,
     WHOLE,
     YAWS,
     FacePicture,
@@ -147,7 +147,7 @@ def propose(folder: Path) -> Path:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     if not files:
         raise ValueError(f"{folder}: holds no picture (.jpg, .jpeg, .png, .webp)")
-    lines = [",".join(COLUMNS)]
+    lines = [",".join(LIST_COLUMNS)]
     for file in tqdm(files, desc="finding faces", unit="picture"):
         boxes = [face.box for face in detect_faces(read_image(file)) if face.confidence >= CERTAIN]
         numbers = [f"{b.x:.0f},{b.y:.0f},{b.width:.0f},{b.height:.0f}" for b in boxes] or [",,,"]

@@ -25,6 +25,7 @@ CERTAIN = 0.75
 
 _COARSE, _FINE = 192, 640  # short side of the picture as the network sees it
 _LONGEST = 2.5  # of the long side, in short sides; a longer picture is seen smaller
+_TURNS = range(0, 360, 45)  # degrees
 _SCORE = 0.3  # from which something is looked at again, and from which it is told
 _FINDS = 40  # that are looked at again
 _LOOKS = ((144, 0.45), (96, 0.5), (224, 0.4))  # side in pixels of what is cut out, and the share that the face takes
@@ -64,10 +65,10 @@ def detect_faces(image: np.ndarray) -> list[Face]:
     fine = _resized(picture, min(_FINE, max(_COARSE, min(picture.shape[:2]))))
     coarse = _resized(fine, _COARSE)
     network = _Network()
-    searched = [*_searched(network, picture, coarse), *_searched(network, picture, fine, [0])]
-    shapes = _looked_at(network, picture, searched)
+    upright = _searched(network, picture, fine, _TURNS[:1])
+    shapes = _looked_at(network, picture, [*_searched(network, picture, coarse, _TURNS), *upright])
     if not any(shape.score >= CERTAIN for shape in shapes):
-        shapes += _looked_at(network, picture, _searched(network, picture, fine))
+        shapes += _looked_at(network, picture, _searched(network, picture, fine, _TURNS[1:]))
     faces = [Face(_face_box(shape, image.shape[1::-1]), shape.score) for shape in _distinct(shapes)]
     return sorted(faces, key=lambda face: face.box.width * face.box.height, reverse=True)
 
@@ -139,9 +140,7 @@ def _resized(picture: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _searched(
-    network: _Network, picture: np.ndarray, resized: np.ndarray, turns: Iterable[int] = range(0, 360, 45)
-) -> Iterator[_Shape]:
+def _searched(network: _Network, picture: np.ndarray, resized: np.ndarray, turns: Iterable[int]) -> Iterator[_Shape]:
     """What the network sees in a picture that is resized and turned by so many degrees."""
     size = np.array(resized.shape[1::-1])
     to_resized = np.diag([*size / picture.shape[1::-1], 1])
