@@ -209,8 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (EmoError, OSError, ValueError) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         return 2
-    for error in results.pop("errors"):
-        print(error)
+    for wrong in results.pop("errors"):
+        print(wrong)
     results = {"machine": machine_facts(), "totals": totals(results["rows"]), **results}
     print(table(results["rows"]))
     for name, total in results["totals"].items():

@@ -115,7 +115,8 @@ class LabelledPictures:
             labels = torch.from_numpy(np.stack([column[kept] for column in columns], 1).astype(np.float32))
             parts.append((frames, torch.from_numpy(boxes.astype(np.float32)), labels))
             people.append(clip.person or f"clip {clip_name(path)}")
-        return cls(*(torch.stack(column) for column in zip(*parts, strict=True)), people=np.array(people))
+        pictures, places, values = (torch.stack(column) for column in zip(*parts, strict=True))
+        return cls(pictures, places, values, np.array(people))
 
     def batch(self, rng: np.random.Generator, size: int) -> ReaderBatch:
         """Up to `size` random pictures, changed as other heads, other places and a soft decoder would."""
