@@ -105,18 +105,18 @@ class LabelledPictures:
             blinking = np.flatnonzero(clip.blink)
             replaced = min(len(blinking), frames_per_clip // 4)
             kept[rng.permutation(frames_per_clip)[:replaced]] = rng.permutation(blinking)[:replaced]
-            boxes = np.stack([clip.mouth_box[kept], clip.face_box[kept]], 1)
-            boxes = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], 2)
-            boxes = boxes / (clip.frames.shape[1] / 2) - 1
+            sides = np.stack([clip.mouth_box[kept], clip.face_box[kept]], 1)
+            sides = np.concatenate([sides[..., :2], sides[..., :2] + sides[..., 2:]], 2)
+            sides = sides / (clip.frames.shape[1] / 2) - 1
             columns = (clip.mouth_opening, clip.mouth_width, clip.blink, *clip.rotation.T / ROTATION_UNIT)
             frames = torch.from_numpy(clip.frames[kept]).movedim(-1, 1).contiguous()
             if frames.shape[-1] != READER_RESOLUTION:
                 frames = resized(frames.float()).round().clamp(0, 255).to(torch.uint8)
             labels = torch.from_numpy(np.stack([column[kept] for column in columns], 1).astype(np.float32))
-            parts.append((frames, torch.from_numpy(boxes.astype(np.float32)), labels))
+            parts.append((frames, torch.from_numpy(sides.astype(np.float32)), labels))
             people.append(clip.person or f"clip {clip_name(path)}")
-        pictures, places, values = (torch.stack(column) for column in zip(*parts, strict=True))
-        return cls(pictures, places, values, np.array(people))
+        frames, boxes, labels = (torch.stack(column) for column in zip(*parts, strict=True))
+        return cls(frames, boxes, labels, np.array(people))
 
     def batch(self, rng: np.random.Generator, size: int) -> ReaderBatch:
         """Up to `size` random pictures, changed as other heads, other places and a soft decoder would."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tqdm import tqdm
+
 from training.clips.held_out import is_held_out_person, is_held_out_seed
 from training.speakers.puppets.photographs import photograph_paths, read_identity
 
@@ -39,7 +41,7 @@ class Cast:
         photographs: dict[str, list[Path]] = {}
         digest = hashlib.sha256()
         paths = photograph_paths(folder)
-        for path in paths:
+        for path in tqdm(paths, desc="reading portraits", unit="portrait", delay=1):
             photographs.setdefault(read_identity(path), []).append(path)
             digest.update(path.stem.encode() + path.read_bytes())
         held = f"{len(paths)} pictures of {len(photographs)} people"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from training.footage.identities import identity_of, is_held_out_person
+from training.footage.identities import identity_of
 from training.footage.videos import find_videos
 
 
@@ -30,17 +28,3 @@ def test_names_tell_who_speaks(tmp_path: Path) -> None:
         "deep/er/1.mp4": "deep/er",
     }
     assert {name: identity_of(tmp_path / name, tmp_path) for name in names} == names
-
-
-def test_the_share_held_out_is_the_one_asked_for_and_stays() -> None:
-    names = [f"person {number}" for number in range(4000)]
-    held_out = {percent: {name for name in names if is_held_out_person(name, percent)} for percent in (0, 10, 30, 100)}
-    assert [len(found) for found in held_out.values()] == [
-        0,
-        pytest.approx(400, abs=80),
-        pytest.approx(1200, abs=120),
-        4000,
-    ]
-    assert held_out[10] < held_out[30]
-    assert is_held_out_person("Radio", 17.0)
-    assert not is_held_out_person("Radio", 16.0)

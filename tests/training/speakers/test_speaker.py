@@ -11,7 +11,6 @@ import torch
 from made_photograph import made_photograph
 
 from training.clips.clip import TrainingClip
-from training.clips.held_out import is_held_out_seed
 from training.clips.rotation import head_speed
 from training.speakers.performance import perform
 from training.speakers.puppets.pose import pose
@@ -85,10 +84,6 @@ def test_head_speed_is_the_angle_between_rotations(clip: TrainingClip) -> None:
     np.testing.assert_allclose(head_speed(yaw), [2, 2, 3, 0], atol=1e-4)
     steps = np.linalg.norm(np.diff(clip.rotation, axis=0), axis=1)
     np.testing.assert_allclose(clip.head_speed[1:], steps, rtol=0.25, atol=0.02)
-
-
-def test_a_tenth_of_the_speakers_is_held_out() -> None:
-    assert 0.08 < np.mean([is_held_out_seed(seed) for seed in range(2000)]) < 0.12
 
 
 def test_another_familys_clip_differs_only_in_what_follows_the_voice() -> None:
