@@ -18,7 +18,7 @@ ROTATION_LIMIT = 14.0
 #: What a broad smile adds to the width that is seen of a mouth.
 SMILE_WIDTH = 0.6
 
-_LIVELINESS = (0.3, 0.55, 0.85)  # of the motion of drawn heads
+_LIVELINESS = (0.4, 0.8, 1.2)  # of the motion of drawn heads
 _SMILING_SHARE, _BROAD_SHARE = 0.6, 0.25  # of people; of those who smile
 _CLOSING_SHARE, _CLOSED = 0.12, (0.6, 3.0)  # of clips with eyes closed for longer; seconds
 _BLINKS = ([0.6, 1.0, 0.8, 0.3], [0.5, 1.0, 1.0, 0.6, 0.2], [0.3, 0.8, 1.0, 1.0, 0.8, 0.5, 0.2])
