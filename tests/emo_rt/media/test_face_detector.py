@@ -71,9 +71,10 @@ def test_a_tilted_face_is_found(degrees: int) -> None:
     assert box.width == pytest.approx(DRAWN_SIDE * 256, rel=0.2)
 
 
-def test_a_dark_and_noisy_photograph_has_a_face(hopper: np.ndarray) -> None:
+@pytest.mark.parametrize(("brightness", "noise"), [(0.12, 3), (0.04, 0.6)])
+def test_a_dark_and_noisy_photograph_has_a_face(hopper: np.ndarray, brightness: float, noise: float) -> None:
     (lit,) = certain(hopper)
-    dark = hopper * 0.12 + np.random.default_rng(2).normal(0, 3, hopper.shape)
+    dark = hopper * brightness + np.random.default_rng(2).normal(0, noise, hopper.shape)
     (box,) = certain(dark.clip(0, 255).astype(np.uint8))
     assert middle(box) == pytest.approx(middle(lit), abs=0.1 * lit.width)
 
