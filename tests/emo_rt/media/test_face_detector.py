@@ -71,6 +71,12 @@ def test_a_tilted_face_is_found(degrees: int) -> None:
     assert box.width == pytest.approx(DRAWN_SIDE * 256, rel=0.2)
 
 
+def test_what_lies_on_its_side_must_be_surer(hopper: np.ndarray) -> None:
+    """Wheels and lamps resemble a face in some turn."""
+    upright, lying = (detect_faces(image)[0].confidence for image in (hopper, np.rot90(hopper).copy()))
+    assert lying == pytest.approx(upright - 0.1, abs=0.02)
+
+
 @pytest.mark.parametrize(("brightness", "noise"), [(0.12, 3), (0.04, 0.6)])
 def test_a_dark_and_noisy_photograph_has_a_face(hopper: np.ndarray, brightness: float, noise: float) -> None:
     (lit,) = certain(hopper)
