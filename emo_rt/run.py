@@ -21,6 +21,7 @@ from emo_rt.jobs.parsing import parse_box, parse_number, parse_positive, parse_s
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.credentials import ALGORITHMS, Signature
+from emo_rt.media.framing import CROP, FRAMINGS
 from emo_rt.media.video import STDOUT
 from emo_rt.planning.planner import QUALITIES
 
@@ -112,6 +113,7 @@ def _request(options: argparse.Namespace) -> Request:
         seed=options.seed,
         speed=options.speed,
         fragmented=options.fragmented,
+        framing=options.framing,
     )
 
 
@@ -155,8 +157,13 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--face-box", type=partial(parse_box, name="--face-box"), metavar="X,Y,W,H", help=box)
     face = "take the Nth face from the left, where there are several (default: the largest)"
     add("--face", type=partial(parse_whole, name="--face", smallest=1), metavar="N", help=face)
+    framing = (
+        "what the video shows: crop is the square around the face; original is the whole picture, in its own shape, "
+        "with that square pasted back into it (default: %(default)s)"
+    )
+    add("--framing", choices=FRAMINGS, default=CROP, help=framing)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
-    batch = "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face)"
+    batch = "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face, framing)"
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)

@@ -9,6 +9,7 @@ from emo_rt.bundled import DEFAULT_BUNDLE
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.boxes import Box
+from emo_rt.media.framing import CROP
 
 
 def animate(
@@ -20,6 +21,7 @@ def animate(
     speed: float | None = None,
     face_box: Box | None = None,
     face: int | None = None,
+    framing: str = CROP,
     quality: str = "balanced",
     steps: int | None = None,
     guidance_scale: float | None = None,
@@ -46,6 +48,7 @@ def animate(
         speed: speed of the head, degrees per frame; None for the bundle's own
         face_box: the face in pixels of the picture; None to detect it
         face: number of the face that is detected, counted from the left, from 1; None for the largest
+        framing: `crop` for a video of the square around the face, `original` for one of the whole picture
         quality: `best` for the best preset, `balanced` for the best that plays while it is made, or `fast`
         steps: number of DDIM steps per clip; None for the plan's
         guidance_scale: scale of classifier-free guidance, 1 for no guidance; None for the bundle's own
@@ -60,7 +63,7 @@ def animate(
         InputError: for an input or an option that cannot be used, or an output that cannot be written.
         BundleError: if the bundle is incomplete or altered.
     """
-    request = Request(Path(image), Path(audio), Path(out), face_box, seed, speed, face=face)
+    request = Request(Path(image), Path(audio), Path(out), face_box, seed, speed, face=face, framing=framing)
     options = GenerationOptions(backend, threads, quality, steps=steps, guidance_scale=guidance_scale)
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     return Session(loaded, options, verbose=verbose).make(request, resume=resume)

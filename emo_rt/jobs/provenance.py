@@ -31,6 +31,7 @@ class Provenance:
         bundle: digest of the bundle
         seed: seed of the noise
         speed: speed of the head that was asked for, degrees per frame; None for the bundle's own
+        framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`
         generation_options: fields of `GenerationOptions`
         version: version of emo-rt
     """
@@ -42,6 +43,7 @@ class Provenance:
     bundle: str
     seed: int
     speed: float | None
+    framing: str
     generation_options: dict[str, Any]
     version: str
 
@@ -57,6 +59,7 @@ class Provenance:
             bundle=bundle.digest,
             seed=int(request.seed),
             speed=None if request.speed is None else float(request.speed),
+            framing=request.framing,
             generation_options=asdict(options),
             version=version("emo-rt"),
         )

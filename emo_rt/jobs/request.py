@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.audio import frame_count
 from emo_rt.errors import InputError
 from emo_rt.jobs.parsing import check_number, check_positive, check_seed
 from emo_rt.media.boxes import Box
-from emo_rt.media.portrait import read_portrait
+from emo_rt.media.framing import CROP, FRAMINGS, ORIGINAL, Canvas
+from emo_rt.media.portrait import read_picture
 from emo_rt.media.sound import STDIN, AudioStream
 from emo_rt.media.video import STDOUT, check_output
 from emo_rt.planning.planner import QUALITIES
@@ -35,9 +38,11 @@ class Request:
         seed: seed of the noise, 0 .. 2**64 - 1
         speed: speed of the head, degrees per frame; None for the bundle's own
         fragmented: whether to write an MP4 that plays while it grows, as pipes always need
+        framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`: `crop` for the square around the face,
+            `original` for the whole picture, with that square pasted back into it
 
     Raises:
-        InputError: for a seed or a speed out of range, or both a face box and the number of a face.
+        InputError: for a seed or a speed out of range, both a face box and the number of a face, or an unknown framing.
     """
 
     image: Path
@@ -48,6 +53,7 @@ class Request:
     speed: float | None = None
     fragmented: bool = False
     face: int | None = None
+    framing: str = CROP
 
     def __post_init__(self) -> None:
         check_seed(self.seed, f"seed {self.seed!r}")
@@ -55,6 +61,8 @@ class Request:
             check_number(self.speed, f"speed {self.speed!r}")
         if self.face is not None and self.face_box is not None:
             raise InputError(f"face {self.face} and a face box are both given: give one of them")
+        if self.framing not in FRAMINGS:
+            raise InputError(f"framing {self.framing!r} is unknown: choose {' or '.join(FRAMINGS)}")
 
     @property
     def streamed(self) -> bool:
@@ -123,11 +131,13 @@ class Source:
         config: config of the bundle that they are for
         portrait: RGB uint8 (R, R, 3)
         face_box: the face in pixels of the portrait
+        canvas: the picture that frames are pasted into; None for a video of the square alone
         stream: sound of the voice
         frames: number of frames of the video; None while the voice is still coming
 
     Raises:
-        InputError: if an input cannot be read, no face is found, or the output is no place for a video.
+        InputError: if an input cannot be read, no face is found, the face is too small for the framing, or the output
+            is no place for a video.
     """
 
     def __init__(self, request: Request, config: RuntimeConfig, say: Callable[[str], None] = lambda _: None) -> None:
@@ -136,9 +146,20 @@ class Source:
                 raise InputError(f"output {request.out}: is one of the inputs; give another output")
             check_output(request.out)
         self.config = config
-        self.portrait, self.face_box = read_portrait(
-            request.image, config, request.face_box, face=request.face, say=say
-        )
+        picture = read_picture(request.image, config, request.face_box, face=request.face, say=say)
+        self.portrait, self.face_box = picture.portrait(config.resolution)
+        self.canvas: Canvas | None = None
+        if request.framing == ORIGINAL:
+            self.canvas = Canvas(picture.image, picture.crop, picture.face_box, str(request.image))
         self.stream = AudioStream(request.audio, config.sample_rate)
         live = self.stream.live
         self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the video, pixels."""
+        return self.canvas.size if self.canvas else (self.config.resolution, self.config.resolution)
+
+    def framed(self, squares: np.ndarray) -> Iterable[np.ndarray]:
+        """What the video shows of generated frames, RGB uint8 (k, R, R, 3): those, or the picture with them in it."""
+        return self.canvas.paste(squares) if self.canvas else squares

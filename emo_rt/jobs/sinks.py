@@ -99,7 +99,7 @@ def fill(
         closing(source.stream),  # before the threads end: one of them may be waiting for a pipe
     ):
         for clip, frames in decoded:
-            packets = encode_clip(frames, source.config.frames_per_second)
+            packets = encode_clip(source.framed(frames), source.config.frames_per_second)
             sink.add_clip(packets, clip.motion_latents)
             timing.add(clip)
             rate_control.wrote(len(packets))
@@ -199,7 +199,7 @@ def _video_writer(path: Path, source: Source, metadata: Mapping[str, str], *, fr
     config, stream = source.config, source.stream
     return VideoWriter(
         path,
-        (config.resolution, config.resolution),
+        source.size,
         config.frames_per_second,
         stream.sound_rate,
         stream.sound_channels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,25 @@ from emo_rt.errors import InputError
 from emo_rt.media.boxes import Box, portrait_crop
 from emo_rt.media.face import check_face_size, find_face
 from emo_rt.media.image import crop_portrait, read_image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and where its portrait is.
+
+    Attributes:
+        image: picture, RGB uint8 (height, width, 3)
+        face_box: the face in it, pixels
+        crop: the square around the face that becomes the portrait, whole pixels
+    """
+
+    image: np.ndarray
+    face_box: Box
+    crop: Box
+
+    def portrait(self, resolution: int) -> tuple[np.ndarray, Box]:
+        """The portrait, RGB uint8 (R, R, 3) with R = `resolution` pixels, and the face in its pixels."""
+        return crop_portrait(self.image, self.crop, resolution), self.face_box.within(self.crop, resolution)
 
 
 def read_portrait(
@@ -41,6 +61,18 @@ def read_portrait(
         InputError: if the picture cannot be read, there is no such face, or `face_box` lies outside of the picture or
             is too small.
     """
+    return read_picture(path, config, face_box, face=face, say=say).portrait(config.resolution)
+
+
+def read_picture(
+    path: str | Path,
+    config: RuntimeConfig,
+    face_box: Box | None = None,
+    *,
+    face: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Picture:
+    """Reads a picture and finds its portrait; arguments and errors are those of `read_portrait`."""
     image = read_image(path)
     height, width = image.shape[:2]
     if face_box is None:
@@ -53,5 +85,4 @@ def read_portrait(
         )
     else:
         check_face_size(face_box, str(path))
-    crop = portrait_crop((width, height), face_box, config.face_fraction)
-    return crop_portrait(image, crop, config.resolution), face_box.within(crop, config.resolution)
+    return Picture(image, face_box, portrait_crop((width, height), face_box, config.face_fraction))

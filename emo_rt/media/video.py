@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -30,28 +30,35 @@ FRAGMENTED = {"movflags": "+delay_moov+default_base_moof", "frag_duration": "400
 STDOUT = Path("-")
 
 
-def encode_clip(frames: np.ndarray, frames_per_second: int) -> list[bytes]:
+def encode_clip(frames: Iterable[np.ndarray], frames_per_second: int) -> list[bytes]:
     """Encodes the frames of a clip as H.264.
 
     Args:
-        frames: frames with even sides, RGB uint8 (k, height, width, 3)
+        frames: k frames of one size with even sides, RGB uint8 (height, width, 3); at least one
         frames_per_second: frame rate of the video
 
     Returns:
         k packets, one for each frame
     """
-    context = av.CodecContext.create("libx264", "w")
-    assert isinstance(context, av.VideoCodecContext)
-    _configure(context, (frames.shape[2], frames.shape[1]), frames_per_second)
-    context.options = H264
-    context.flags |= Flags.global_header
+    context: av.VideoCodecContext | None = None
     packets = []
     for index, pixels in enumerate(frames):
+        context = context or _encoder((pixels.shape[1], pixels.shape[0]), frames_per_second)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         frame.pts, frame.time_base = index, context.time_base
         packets += context.encode(frame)
+    assert context is not None, "a clip has at least one frame"
     return [bytes(packet) for packet in (*packets, *context.encode(None))]
+
+
+def _encoder(size: tuple[int, int], frames_per_second: int) -> av.VideoCodecContext:
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    _configure(context, size, frames_per_second)
+    context.options = H264
+    context.flags |= Flags.global_header
+    return context
 
 
 def _configure(context: av.VideoCodecContext, size: tuple[int, int], frames_per_second: int) -> None:
