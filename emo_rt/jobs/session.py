@@ -21,7 +21,7 @@ from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
 from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
 from emo_rt.jobs.timing import Timing
 from emo_rt.media.credentials import Signature
-from emo_rt.planning.costs import Costs, correct, cost_of
+from emo_rt.planning.costs import Costs, correct, cost_of, picture_seconds
 from emo_rt.planning.planner import Plan, choose
 from emo_rt.planning.presets import Preset, read_presets
 from emo_rt.planning.rate_control import RateControl
@@ -103,7 +103,7 @@ class Session:
         for preset in self.presets:
             ddim_timesteps(bundle.noise_schedule, preset.sampling.steps)
         self._cascades: dict[str, Cascade] = {}
-        self._plan: Plan | None = None
+        self._plans: dict[tuple[int, int], Plan] = {}
 
     def make(self, request: Request, *, resume: bool | None = None) -> Result:
         """Makes a video.
@@ -118,6 +118,8 @@ class Session:
                 same request goes on from the clips that are done.
         """
         source = Source(request, self.bundle.config, self._say)
+        if source.canvas and source.canvas.scaled:
+            self._say(f"{request.image} is scaled down to {' x '.join(map(str, source.size))} pixels")
         if request.streamed:
             return self._stream(request, source)
         return self._keep(request, source, resume)
@@ -125,7 +127,7 @@ class Session:
     def _stream(self, request: Request, source: Source) -> Result:
         if self.signature or self.provenance:
             raise InputError(f"output {request.out}: a fragmented MP4 cannot be signed or have a JSON beside it")
-        plan = self.plan()
+        plan = self.plan(source.size)
         with StreamingSink(request.out, source, metadata(request, self.bundle, plan)) as sink:
             timing = self._fill(sink, request, source, plan)
         return self._result(request, sink.progress.frames, timing)
@@ -136,7 +138,7 @@ class Session:
         provenance = Provenance.of(request, self.bundle, self.options)
         with Job(request.out, source.frames, keep=long if resume is None else resume) as job:
             plan = None if resume is False else self._earlier_plan(job, provenance)
-            plan = plan or self._begin(job, provenance)
+            plan = plan or self._begin(job, provenance, source)
             sink = ResumableSink(job, source, metadata(request, self.bundle, plan))
             timing = self._fill(sink, request, source, plan)
             facts = provenance.facts(self.bundle, plan, job.progress.frames)
@@ -163,8 +165,8 @@ class Session:
         job.go_on()
         return Plan(backend, Preset(Sampling(*sampling)))
 
-    def _begin(self, job: Job, provenance: Provenance) -> Plan:
-        plan = self.plan()
+    def _begin(self, job: Job, provenance: Provenance, source: Source) -> Plan:
+        plan = self.plan(source.size)
         job.start({**asdict(provenance), "plan": plan_facts(plan)})
         return plan
 
@@ -177,7 +179,8 @@ class Session:
         rate_control = RateControl(plan, self.options.target_fps or 0.0, self._say)
         timing = fill(sink, request, source, cascade, rate_control, bar=self.verbose)
         # A live voice comes, and the viewer of a fragmented MP4 takes it, no faster than it plays.
-        if not (request.streamed or rate_control.changed):
+        # Time that went into pasting says little of what clips cost.
+        if not (request.streamed or rate_control.changed or source.canvas):
             self._learn(plan, timing)
         return timing
 
@@ -196,27 +199,31 @@ class Session:
         rate = self.bundle.config.frames_per_second
         return Result(request.out, frames, rate, self.options.target_fps or rate, timing)
 
-    def plan(self) -> Plan:
-        """The plan of all videos, chosen when it is first asked for.
+    def plan(self, size: tuple[int, int] | None = None) -> Plan:
+        """The plan of all videos of one size, chosen when it is first asked for.
+
+        Args:
+            size: width and height of the videos, pixels; None for those of the generated square
 
         Raises:
             InputError: if no plan does what the options ask for.
         """
-        if self._plan is None:
+        size = size or (self.bundle.config.resolution, self.bundle.config.resolution)
+        if size not in self._plans:
             plan = choose(
                 self.presets,
-                self._costs(),
+                self._costs(size),
                 self.bundle.config,
                 quality=self.options.quality,
                 target_fps=self.options.target_fps,
                 max_latency=self.options.max_latency,
             )
             # Without a target there is nothing to hold, and so nothing to fall back to.
-            self._plan = plan if self.options.target_fps else replace(plan, faster=())
+            self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
             for backend in set(self._cascades) - {plan.backend}:
                 del self._cascades[backend]
             self._say(f"plan: {plan}{self._shortfall(plan)}")
-        return self._plan
+        return self._plans[size]
 
     def _shortfall(self, plan: Plan) -> str:
         wanted = self.bundle.config.frames_per_second
@@ -224,7 +231,8 @@ class Session:
         behind = options.quality == "balanced" and not options.target_fps and plan.frames_per_second < wanted
         return f" at most: slower than the {wanted} that it plays at" if behind else ""
 
-    def _costs(self) -> dict[str, Costs]:
+    def _costs(self, size: tuple[int, int]) -> dict[str, Costs]:
+        """The costs of videos of one size by backend."""
         backends = planned_backends() if self.options.backend == AUTO else [self.options.backend]
         with tqdm(
             backends,
@@ -234,10 +242,12 @@ class Session:
             delay=0.5,
             disable=not self.verbose,
         ) as bar:
-            return {
+            costs = {
                 backend: cost_of(self.bundle, backend, self.options.threads, lambda: self.cascade(backend))  # noqa: B023
                 for backend in bar
             }
+        seconds = picture_seconds(self.bundle.config, size)
+        return {backend: cost.with_picture(seconds) for backend, cost in costs.items()}
 
     def cascade(self, backend: str) -> Cascade:
         """The engines of a backend, loaded when they are first asked for."""

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from emo_rt.errors import InputError
+from emo_rt.media.framing import CROP, ORIGINAL
 
-#: The IPTC's term for media that a trained model generated.
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+#: The IPTC's terms for media that a trained model generated: all of it, or what is pasted into a picture.
+SOURCE_TYPES = {
+    CROP: "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+    ORIGINAL: "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
+}
 ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 
 
@@ -57,22 +61,20 @@ class Signature:
             source: path of the video
             signed: path of the copy
             title: title of the video in its credentials
-            facts: facts about how the video was made, JSON; `version` is that of emo-rt
+            facts: facts about how the video was made, JSON; `version` is that of emo-rt, `framing` one of `FRAMINGS`
 
         Raises:
             InputError: if the certificate cannot sign a video, or the copy cannot be written.
         """
         import c2pa
 
+        action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPES[facts["framing"]]}
         claim = {
             "claim_generator_info": [{"name": "emo-rt", "version": facts["version"]}],
             "title": title,
             "format": "video/mp4",
             "assertions": [
-                {
-                    "label": "c2pa.actions.v2",
-                    "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}]},
-                },
+                {"label": "c2pa.actions.v2", "data": {"actions": [action]}},
                 {"label": "org.emo-rt.generation", "data": dict(facts)},
             ],
         }

@@ -39,6 +39,7 @@ class Canvas:
 
     Attributes:
         picture: picture at the size of the video, RGB uint8 (height, width, 3)
+        scaled: whether it is smaller than the one that was given
         region: what the crop covers of it, whole pixels
 
     Raises:
@@ -46,8 +47,9 @@ class Canvas:
     """
 
     def __init__(self, image: np.ndarray, crop: Box, face_box: Box, name: str) -> None:
-        self.picture = _fitted(image)
-        self.region = _region(image, self.picture, crop)
+        self.scaled = max(image.shape[:2]) > LONGEST_SIDE
+        self.picture = _scaled(image) if self.scaled else image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        self.region = self._covered(image, crop)
         columns, rows = int(self.region.width), int(self.region.height)
         if min(columns, rows) < SMALLEST_REGION:
             raise InputError(
@@ -69,6 +71,18 @@ class Canvas:
         """Width and height of the video, pixels."""
         return self.picture.shape[1], self.picture.shape[0]
 
+    def _covered(self, image: np.ndarray, crop: Box) -> Box:
+        """The region of the picture that a crop of the image covers."""
+        edges = []
+        for start, length, before, after in (
+            (crop.x, crop.width, image.shape[1], self.size[0]),
+            (crop.y, crop.height, image.shape[0], self.size[1]),
+        ):
+            scale = after / before if self.scaled else 1.0
+            edges.append((round(start * scale), min(round((start + length) * scale), after)))
+        (left, right), (top, bottom) = edges
+        return Box(left, top, right - left, bottom - top)
+
     def paste(self, squares: np.ndarray) -> Iterator[np.ndarray]:
         """Pastes generated frames into the picture. The picture is copied once; each frame draws its region alone.
 
@@ -87,25 +101,12 @@ class Canvas:
             yield frame
 
 
-def _fitted(image: np.ndarray) -> np.ndarray:
-    """The picture with even sides of `LONGEST_SIDE` at most."""
+def _scaled(image: np.ndarray) -> np.ndarray:
+    """The picture with a longer side of `LONGEST_SIDE` and even sides."""
     height, width = image.shape[:2]
     scale = LONGEST_SIDE / max(width, height)
-    if scale >= 1:
-        return image[: height // 2 * 2, : width // 2 * 2]
-    size = tuple(max(round(length * scale / 2), 1) * 2 for length in (width, height))
+    size = (max(round(width * scale / 2), 1) * 2, max(round(height * scale / 2), 1) * 2)
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-
-
-def _region(image: np.ndarray, picture: np.ndarray, crop: Box) -> Box:
-    """What the crop of an image covers of the fitted picture, in whole pixels."""
-    scaled, edges = max(image.shape[:2]) > LONGEST_SIDE, []
-    for axis, start, length in ((1, crop.x, crop.width), (0, crop.y, crop.height)):
-        before, after = image.shape[axis], picture.shape[axis]
-        scale = after / before if scaled else 1.0  # what is not scaled may have lost a pixel at its end
-        edges.append((round(start * scale), min(round((start + length) * scale), after)))
-    (left, right), (top, bottom) = edges
-    return Box(left, top, right - left, bottom - top)
 
 
 def _weights(covered: tuple[int, int], length: int, rooms: tuple[float, float]) -> np.ndarray:

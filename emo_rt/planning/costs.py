@@ -13,11 +13,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import platformdirs
+from PIL import Image
 
 from emo_rt.atomic import atomic_write
 from emo_rt.bundle import STEP_GRAPHS, Bundle, RuntimeConfig
@@ -26,10 +27,13 @@ from emo_rt.cascade.prefetch import decoded_clips
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.media.boxes import Box
+from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
 
 #: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
 CLIPS_PER_RUN = 4
+#: Width and height of the picture that pasting is measured with, pixels, and the side of the square in it.
+PICTURE, SQUARE = (1280, 720), 480
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class Costs:
     def first_frame(self, sampling: Sampling) -> float:
         """The seconds until the first clip is written, engines loaded."""
         return self.start + self.clip_seconds(sampling)
+
+    def with_picture(self, seconds: float) -> Costs:
+        """The costs where each clip is pasted into a picture, which takes it so many seconds more.
+
+        That work is counted in full, as if nothing ran beside it: on a machine with idle cores it costs less.
+        """
+        return replace(self, clip=self.clip + seconds)
 
 
 def measured_runs(guidance_scale: float) -> list[Sampling]:
@@ -124,6 +135,45 @@ def _noise_inputs(config: RuntimeConfig) -> tuple[np.ndarray, Box, np.ndarray]:
     return portrait, Box(side // 4, side // 4, side // 2, side // 2), 0.1 * voice
 
 
+def picture_seconds(config: RuntimeConfig, size: tuple[int, int]) -> float:
+    """The seconds that a clip takes longer because it is pasted into a picture: from the cache, or measured now.
+
+    They grow with the number of pixels, and are those of a picture with as much detail as a photograph has.
+
+    Args:
+        config: facts of the model
+        size: width and height of the picture in the video, pixels
+    """
+    more = size[0] * size[1] - config.resolution**2
+    if more <= 0:
+        return 0.0
+    path, name = cache_file(), "pixel"
+    key = f"pasting {config.clip_frames} frames of {config.resolution} pixels | {_threads(None)} | {_processor()}"
+    known = _read(path).get(key, {})
+    if set(known) != {name}:
+        known = {name: measure_pasting(config) / (PICTURE[0] * PICTURE[1])}
+        _write({**_read(path), key: known})
+    return known[name] * more
+
+
+def measure_pasting(config: RuntimeConfig) -> float:
+    """Measures the seconds in which a clip is pasted into a picture of the size `PICTURE` and encoded."""
+    random, (width, height) = np.random.default_rng(0), PICTURE
+    shapes = Image.fromarray(random.integers(256, size=(height // 24, width // 24, 3), dtype=np.uint8))
+    grain = random.integers(-4, 5, size=(height, width, 3))
+    image = np.clip(np.asarray(shapes.resize(PICTURE, Image.Resampling.BICUBIC)) + grain, 0, 255).astype(np.uint8)
+    x, y = (width - SQUARE) // 2, (height - SQUARE) // 2
+    canvas = Canvas(image, Box(x, y, SQUARE, SQUARE), Box(x + SQUARE / 4, y + SQUARE / 4, SQUARE / 2, SQUARE / 2), "")
+    portrait = np.asarray(shapes.resize((config.resolution, config.resolution)))
+    moving = np.stack([np.roll(portrait, frame, axis=1) for frame in range(config.clip_frames)])
+    seconds = []
+    for _ in range(CLIPS_PER_RUN):
+        started = time.perf_counter()
+        encode_clip(canvas.paste(moving), config.frames_per_second)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
 def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[], Cascade]) -> Costs:
     """The costs of a bundle with a backend: those in the cache, or measured now.
 
@@ -138,7 +188,7 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
     path = cache_file()
     key = _key(bundle, backend, threads)
     known = _read(path)
-    if key not in known:
+    if set(known.get(key, {})) != {field.name for field in fields(Costs)}:
         known[key] = asdict(measure_costs(load()))
         _write({**_read(path), key: known[key]})
     return Costs(**known[key])
@@ -175,7 +225,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
     """The costs in the cache by their key; none if it cannot be read."""
     try:
         found = json.loads(path.read_text())
-        return {key: value for key, value in found.items() if set(value) == {f.name for f in fields(Costs)}}
+        return {key: {name: float(number) for name, number in value.items()} for key, value in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
@@ -186,11 +236,15 @@ def _key(bundle: Bundle, backend: str, threads: int | None) -> str:
     return " | ".join(
         [
             f"{backend} {getattr(package, '__version__', '')}",
-            f"{threads or len(os.sched_getaffinity(0))} of {os.cpu_count()} threads",
+            _threads(threads),
             _processor(),
             f"{bundle.manifest.name} {bundle.digest[:16]}",
         ]
     )
+
+
+def _threads(threads: int | None) -> str:
+    return f"{threads or len(os.sched_getaffinity(0))} of {os.cpu_count()} threads"
 
 
 def _processor() -> str:
