@@ -112,6 +112,7 @@ def test_a_portrait_is_found_by_its_face_or_by_a_box(tmp_path: Path, bundle: Pat
         ({"face_box": emo_rt.Box(0, 0, float("nan"), 9)}, "face box 0,0,nan,9 lies outside"),
         ({"quality": "good"}, "quality 'good' is unknown: choose best, balanced, fast"),
         ({"threads": 0}, "threads 0 is out of range"),
+        ({"framing": "panorama"}, "framing 'panorama' is unknown: choose crop or original"),
         ({"backend": "abacus"}, "backend 'abacus' is unknown"),
         ({"steps": 0}, "steps"),
     ],

@@ -178,6 +178,12 @@ def test_a_face_box_that_is_none(desk: Desk, box: str) -> None:
     desk.refuses(f"--face-box '{box}'", options=(f"--face-box={box}",))
 
 
+def test_a_face_too_small_to_paste(desk: Desk) -> None:
+    Image.new("RGB", (6000, 100), (180, 170, 160)).save(desk.directory / "banner.png")
+    options = ("--framing", "original", "--face-box", "10,10,40,40")
+    desk.refuses("image", "banner.png", "of a video of 1920 x 32", options=options, image=desk.directory / "banner.png")
+
+
 @pytest.mark.parametrize("name", ["file/out.mp4", "file/new/out.mp4", "out.avi", "out", "folder.mp4"])
 def test_an_output_that_cannot_be_written(desk: Desk, name: str) -> None:
     desk.write("file", b"")
@@ -229,6 +235,7 @@ def test_a_bundle_that_is_not_whole(desk: Desk, name: str, change: str) -> None:
         ("--target-fps", "nan"),
         ("--max-latency", "-1"),
         ("--backend", "abacus"),
+        ("--framing", "panorama"),
     ],
 )
 def test_a_value_out_of_range(desk: Desk, options: tuple[str, ...]) -> None:

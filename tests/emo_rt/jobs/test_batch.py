@@ -70,12 +70,14 @@ def test_a_file_that_is_no_batch(tmp_path: Path, text: str | None, words: str) -
         ("a,b,c,,,1 2 0 4", "face_box '1 2 0 4' is out of range"),
         ("a,b,c,,,,0", "face '0' is out of range: choose 1 or more"),
         ("a,b,c,,,1 2 3 4,1", "face 1 and a face box are both given"),
-        ("a,b,c,,,,,surplus", "more values"),
+        ("a,b,c,,,,,panorama", "framing 'panorama' is unknown: choose crop or original"),
+        ("a,b,c,,,,,,surplus", "more values"),
         ("a,b,first.mp4,,,", "line 2 writes it, too"),
     ],
 )
 def test_a_bad_row_is_told_from_the_good_ones(tmp_path: Path, row: str, words: str) -> None:
-    text = f"portrait,voice,output,seed,speed,face_box,face\na,b,first.mp4,,,,\n{row}\na,b,last.mp4,,,,\n"
+    columns = "portrait,voice,output,seed,speed,face_box,face,framing"
+    text = f"{columns}\na,b,first.mp4\n{row}\na,b,last.mp4,,,,\n"
     first, (line, bad), last = read_jobs(write(tmp_path / "jobs.csv", text), DEFAULT)
     assert isinstance(first[1], Request)
     assert isinstance(last[1], Request)

@@ -52,16 +52,17 @@ def start(bundle: Path, portrait: Path) -> Any:
         process.wait()
 
 
-def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("framing", ["crop", "original"])
+def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path, framing: str) -> None:
     sound = tones(1.01)
-    process = start("--out", "-")
+    process = start("--out", "-", "--framing", framing)
     video, errors = process.communicate(wav(sound), timeout=60)
     assert process.returncode == 0, errors
     assert b"26 frames, 1.04 s of video" in errors
     (tmp_path / "piped.mp4").write_bytes(video)
     (tmp_path / "voice.wav").write_bytes(wav(sound))
     piped = read_video(tmp_path / "piped.mp4")
-    process = start("--audio", str(tmp_path / "voice.wav"), "--out", str(tmp_path / "file.mp4"))
+    process = start("--audio", str(tmp_path / "voice.wav"), "--out", str(tmp_path / "file.mp4"), "--framing", framing)
     assert process.wait(60) == 0
     written = read_video(tmp_path / "file.mp4")
     np.testing.assert_array_equal(piped["frames"], written["frames"])

@@ -73,11 +73,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "chain.pem", folder / "key.pem"
 
 
+@pytest.mark.parametrize(
+    ("framing", "source"), [("crop", "trainedAlgorithmicMedia"), ("original", "compositeWithTrainedAlgorithmicMedia")]
+)
 def test_a_signed_video_tells_what_made_it_and_whether_it_was_changed(
-    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, certificate: tuple[Path, Path]
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, certificate: tuple[Path, Path], framing: str, source: str
 ) -> None:
     out = tmp_path / "out.mp4"
-    assert run.main(command(bundle, portrait, voice, out, "--sign", *map(str, certificate), "--seed", "3")) == 0
+    options = ("--sign", *map(str, certificate), "--seed", "3", "--framing", framing)
+    assert run.main(command(bundle, portrait, voice, out, *options)) == 0
     assert len(read_video(out)["frames"]) == 26
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     with c2pa.Reader(out) as reader:
@@ -86,7 +90,7 @@ def test_a_signed_video_tells_what_made_it_and_whether_it_was_changed(
     facts = {assertion["label"]: assertion["data"] for assertion in manifest["assertions"]}
     assert facts["org.emo-rt.generation"]["seed"] == 3
     (action,) = facts["c2pa.actions.v2"]["actions"]
-    assert action["digitalSourceType"].endswith("trainedAlgorithmicMedia")
+    assert action["digitalSourceType"].endswith(f"/{source}")
     codes = {status["code"] for status in found.get("validation_status", [])}
     assert codes <= {"signingCredential.untrusted"}, codes  # the tests' own root
     content = bytearray(out.read_bytes())

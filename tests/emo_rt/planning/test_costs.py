@@ -103,6 +103,28 @@ def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkey
     assert len(loaded) == 5
 
 
+def test_pasting_is_measured_once_and_costs_by_the_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[float] = []
+    monkeypatch.setattr(costs, "measure_pasting", lambda _: measured.append(0.25) or 0.25)
+    side = CONFIG.resolution
+    assert costs.picture_seconds(CONFIG, (side, side)) == 0
+    assert measured == []
+    width, height = costs.PICTURE
+    seconds = costs.picture_seconds(CONFIG, costs.PICTURE)
+    assert seconds == pytest.approx(0.25 * (1 - side**2 / (width * height)))
+    assert costs.picture_seconds(CONFIG, (2 * width, height)) == pytest.approx(seconds + 0.25)
+    assert len(measured) == 1
+    assert SLOW.with_picture(seconds).clip_seconds(FEW_GUIDED) == pytest.approx(SLOW.clip_seconds(FEW_GUIDED) + seconds)
+    costs.cache_file().write_text('{"torn": 3}')
+    assert costs.picture_seconds(CONFIG, costs.PICTURE) == seconds
+    assert len(measured) == 2
+
+
+def test_more_frames_take_longer_to_paste() -> None:
+    few, many = (costs.measure_pasting(replace(CONFIG, clip_frames=frames)) for frames in (2, 12))
+    assert 0 < few < many
+
+
 def test_a_correction_scales_what_is_known_and_nothing_else(bundle: Path) -> None:
     fake = Bundle.load(bundle)
     correct(fake, "onnxruntime", 1, 2.0)
