@@ -17,8 +17,8 @@ from emo_rt.media.boxes import Box
 
 CROP, ORIGINAL = "crop", "original"
 FRAMINGS = (CROP, ORIGINAL)
-#: Longest side of a video that shows the whole picture, pixels.
-LONGEST_SIDE = 1920
+#: Longer and shorter side of the largest video of a whole picture, pixels: one core encodes it faster than it plays.
+LARGEST_SIZE = (1920, 1080)
 #: Smallest side of the region that frames are pasted into, pixels.
 SMALLEST_REGION = 32
 #: Narrowest and widest band in which the picture fades into the frame, as shares of the region's side.
@@ -28,8 +28,8 @@ FADES = (1 / 32, 1 / 8)
 class Canvas:
     """A picture at the size of the video, and the region of it that frames are pasted into.
 
-    A picture with a side above `LONGEST_SIDE` is scaled down. Both sides are even, as H.264 wants them: a picture that
-    is not scaled loses an odd column or row at its end.
+    A picture that is larger than `LARGEST_SIZE`, upright or not, is scaled down. Both sides are even, as H.264 wants
+    them: a picture that is not scaled loses an odd column or row at its end.
 
     Args:
         image: picture, RGB uint8 (height, width, 3)
@@ -47,8 +47,10 @@ class Canvas:
     """
 
     def __init__(self, image: np.ndarray, crop: Box, face_box: Box, name: str) -> None:
-        self.scaled = max(image.shape[:2]) > LONGEST_SIDE
-        self.picture = _scaled(image) if self.scaled else image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        height, width = image.shape[:2]
+        scale = min(LARGEST_SIZE[0] / max(width, height), LARGEST_SIZE[1] / min(width, height))
+        self.scaled = scale < 1
+        self.picture = _scaled(image, scale) if self.scaled else image[: height // 2 * 2, : width // 2 * 2]
         self.region = self._covered(image, crop)
         columns, rows = int(self.region.width), int(self.region.height)
         if min(columns, rows) < SMALLEST_REGION:
@@ -101,10 +103,9 @@ class Canvas:
             yield frame
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
-    """The picture with a longer side of `LONGEST_SIDE` and even sides."""
+def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """The picture in another size, with even sides."""
     height, width = image.shape[:2]
-    scale = LONGEST_SIDE / max(width, height)
     size = (max(round(width * scale / 2), 1) * 2, max(round(height * scale / 2), 1) * 2)
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
