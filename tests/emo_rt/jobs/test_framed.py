@@ -17,6 +17,8 @@ import emo_rt
 from emo_rt import run
 from emo_rt.jobs import session as sessions
 from emo_rt.jobs.job import Job
+from emo_rt.media.framing import Canvas
+from emo_rt.media.portrait import read_picture
 from emo_rt.planning.costs import cache_file
 
 ORIGINAL = ("--framing", "original")
@@ -51,6 +53,29 @@ def test_the_whole_picture_speaks_and_stays_as_it_is_around_the_face(
     assert json.loads((tmp_path / "out.mp4.json").read_text())["framing"] == "original"
     with av.open(str(out)) as container:
         assert "Only the square around the face is generated." in container.metadata["comment"]
+
+
+def test_the_bundled_model_leaves_no_edge_in_a_large_picture(tmp_path: Path) -> None:
+    portrait = np.asarray(Image.open(emo_rt.PORTRAIT).convert("RGB"))
+    Image.fromarray(np.pad(portrait, ((208, 0), (384, 384), (0, 0)), mode="edge")).save(tmp_path / "large.png")
+    bundle = emo_rt.Bundle.load(emo_rt.DEFAULT_BUNDLE)
+    picture = read_picture(tmp_path / "large.png", bundle.config)
+    canvas = Canvas(picture.image, picture.crop, picture.face_box, "large.png")
+    assert canvas.size == (1280, 720)
+    x, y, right = int(canvas.region.x), int(canvas.region.y), int(canvas.region.x + canvas.region.width)
+    cascade = emo_rt.Cascade.load(bundle, threads=1)
+    square, face = picture.portrait(bundle.config.resolution)
+    (squares,) = cascade.generate(square, face, [tones(1.0)[0]], steps=1, guidance_scale=1.0, max_frames=12)
+    outside = np.ones((720, 1280), bool)
+    outside[y:, x:right] = False
+    for frame in canvas.paste(squares):
+        change = frame.astype(int) - canvas.picture
+        assert not change[outside].any()
+        across, down = np.abs(np.diff(change, axis=1)), np.abs(np.diff(change, axis=0))
+        border = [across[y:, x - 1 : x + 3], across[y:, right - 4 : right], down[y - 1 : y + 3, x:right]]
+        assert max(steps.max() for steps in border) <= 2
+    pasted_hard = np.asarray(Image.fromarray(squares[-1]).resize((right - x, 720 - y))).astype(int)
+    assert np.abs(pasted_hard - canvas.picture[y:, x:right])[:, 0].max() > 4
 
 
 def test_the_square_alone_is_the_default(bundle: Path, portrait: Path, voice: Path, tmp_path: Path) -> None:
