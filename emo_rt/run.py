@@ -32,7 +32,8 @@ example:
   {prog} --image me.jpg --audio hello.wav --out out/hello.mp4
 
 The picture is cropped around the largest face, and the video is as long as the
-voice. --framing original shows the whole picture instead. The same seed and the same plan give the same video."""
+voice; --framing original shows the whole picture instead. The same seed and the
+same plan give the same video."""
 
 
 class _Parser(argparse.ArgumentParser):

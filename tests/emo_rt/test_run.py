@@ -219,7 +219,14 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         run.main(["--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    for word in ("example:", "--face-box X,Y,W,H", "degrees per frame", "(default: 0)", "pixels"):
+    for word in (
+        "example:",
+        "--face-box X,Y,W,H",
+        "--framing {crop,original}",
+        "degrees per frame",
+        "(default: 0)",
+        "pixels",
+    ):
         assert word in text
 
 
