@@ -96,7 +96,7 @@ def test_python_and_a_growing_video_give_the_same_frames(bundle: Path, wide: Pat
     np.testing.assert_array_equal(indexed, growing)
     options: dict[str, Any] = {"bundle": bundle, "backend": "onnxruntime", "threads": 1}
     emo_rt.animate(wide, voice, tmp_path / "call.mp4", face_box=box, framing="original", **options)
-    assert (tmp_path / "call.mp4").read_bytes() == (tmp_path / "indexed.mp4").read_bytes()
+    np.testing.assert_array_equal(read_video(tmp_path / "call.mp4")["frames"], indexed)
 
 
 def test_a_stopped_video_goes_on_to_the_same_file_in_the_same_framing(
