@@ -93,15 +93,14 @@ def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatc
 def test_the_command_for_gpus_on_a_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that cannot run says why and stops no other; a row that is there is not timed again."""
     out = tmp_path / "gpu.json"
-    rows = ["pytorch-fp32", "pytorch-fp16", "tensorrt-fp16"]
+    rows = ["pytorch-fp32", "tensorrt-fp16"]
     command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
     assert gpu.main([*command, *rows]) == 0
     printed = capsys.readouterr().out
     found = json.loads(out.read_text())["models"]["emo-test"]
     assert list(found) == rows
-    assert found["pytorch-fp16"]["psnr"] > 40
-    assert found["pytorch-fp16"]["step_tflop"] > 0
-    assert all(found[row]["clip_seconds_2_steps"] > 0 for row in rows[:2])
+    assert found["pytorch-fp32"]["clip_seconds_2_steps"] > 0
+    assert found["pytorch-fp32"]["psnr"] == 100
     assert "tensorrt" in found["tensorrt-fp16"]["error"]
     assert found["tensorrt-fp16"]["error"] in printed
     before = out.read_text()
@@ -117,10 +116,12 @@ def test_a_bundle_gives_the_frames_of_pytorch_in_the_command_for_gpus(
     monkeypatch.setattr(checkpoints, "WORK", tmp_path)
     monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
     shutil.copytree(fp16, tmp_path / f"{checkpoint.name}-fp16-onnxruntime")
-    figures, frames = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["onnxruntime-fp16"], "cpu", (2, 3))
-    _, expected = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["pytorch-fp32"], "cpu", (2, 3))
-    assert psnr(frames, expected) > 40
-    assert figures["clip_seconds_2_steps"] > 0
+    rows = ("pytorch-fp32", "pytorch-fp16", "onnxruntime-fp16")
+    (_, expected), *others = (gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS[row], "cpu", (2, 3)) for row in rows)
+    for figures, frames in others:
+        assert 40 < psnr(frames, expected) < 100
+        assert figures["clip_seconds_2_steps"] > 0
+    assert others[0][0]["step_tflop"] > 0
 
 
 def test_what_is_done_at_the_papers_size_at_the_test_size(
@@ -129,7 +130,8 @@ def test_what_is_done_at_the_papers_size_at_the_test_size(
     """All but NVIDIA's builder, which the tests of the export run on every graph."""
     monkeypatch.setattr(paper_size, "WORK", tmp_path / "work")
     monkeypatch.setattr(paper_size, "PAPER_PRECISIONS", ("fp16",))
-    monkeypatch.setattr(paper_size, "GRAPH_PARTS", SMALL_PARTS)  # the step's graphs are exported in float32 already
+    monkeypatch.setattr(paper_size, "GRAPH_PARTS", SMALL_PARTS)
+    monkeypatch.setattr(paper_size, "STEP_GRAPHS", ("guided_backbone",))
     monkeypatch.setattr(paper_size, "named_checkpoint", lambda _: checkpoint)
     monkeypatch.setattr(paper_size, "in_a_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(paper_size, "load_tensorrt", lambda _: SimpleNamespace(__version__="11"))
