@@ -110,16 +110,16 @@ def test_the_command_for_gpus_on_a_processor(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_bundle_gives_the_frames_of_pytorch_in_the_command_for_gpus(
-    checkpoint: Path, fp16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "named_checkpoint", lambda _: checkpoint)
     monkeypatch.setattr(checkpoints, "WORK", tmp_path)
     monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
-    shutil.copytree(fp16, tmp_path / f"{checkpoint.name}-fp16-onnxruntime")
-    rows = ("pytorch-fp32", "pytorch-fp16", "onnxruntime-fp16")
-    (_, expected), *others = (gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS[row], "cpu", (2, 3)) for row in rows)
-    for figures, frames in others:
-        assert 40 < psnr(frames, expected) < 100
+    shutil.copytree(fp32, tmp_path / f"{checkpoint.name}-fp32-onnxruntime")
+    variants = (gpu.GPU_ROWS["pytorch-fp32"], gpu.GPU_ROWS["pytorch-fp16"], gpu.GpuVariant("fp32", "onnxruntime"))
+    (_, expected), *others = (gpu.time_gpu_variant("emo-test", variant, "cpu", (2, 3)) for variant in variants)
+    for (figures, frames), least in zip(others, (40, 60), strict=True):
+        assert psnr(frames, expected) > least
         assert figures["clip_seconds_2_steps"] > 0
     assert others[0][0]["step_tflop"] > 0
 
