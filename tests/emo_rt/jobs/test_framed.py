@@ -89,13 +89,12 @@ def test_the_square_alone_is_the_default(bundle: Path, portrait: Path, voice: Pa
 
 
 def test_python_and_a_growing_video_give_the_same_frames(bundle: Path, wide: Path, voice: Path, tmp_path: Path) -> None:
-    """With steps that are given: what the planner takes depends on how fast the machine is at that moment."""
-    box, steps = emo_rt.Box(132, 60, 100, 100), ("--steps", "4")
+    box = emo_rt.Box(132, 60, 100, 100)
     for name, options in (("indexed.mp4", ()), ("growing.mp4", ("--fragmented",))):
-        assert run.main(command(bundle, wide, voice, tmp_path / name, *ORIGINAL, *BOX, *steps, *options)) == 0
+        assert run.main(command(bundle, wide, voice, tmp_path / name, *ORIGINAL, *BOX, *options)) == 0
     indexed, growing = (read_video(tmp_path / name)["frames"] for name in ("indexed.mp4", "growing.mp4"))
     np.testing.assert_array_equal(indexed, growing)
-    options: dict[str, Any] = {"bundle": bundle, "backend": "onnxruntime", "threads": 1, "steps": 4}
+    options: dict[str, Any] = {"bundle": bundle, "backend": "onnxruntime", "threads": 1}
     emo_rt.animate(wide, voice, tmp_path / "call.mp4", face_box=box, framing="original", **options)
     np.testing.assert_array_equal(read_video(tmp_path / "call.mp4")["frames"], indexed)
 

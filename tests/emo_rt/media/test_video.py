@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,23 @@ def test_a_name_that_no_video_can_have_is_refused(tmp_path: Path, name: str) -> 
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(InputError, match="output"):
         check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (304, 352), (256, 384)], ids=str)
+def test_the_same_frames_give_the_same_bytes_whatever_the_memory_held_before(size: tuple[int, int]) -> None:
+    """glibc fills new memory with a byte of our choice."""
+    program = (
+        "import hashlib, sys, numpy as np\n"
+        "from emo_rt.media.video import encode_clip\n"
+        "height, width = map(int, sys.argv[1:])\n"
+        "y, x = np.mgrid[:height, :width]\n"
+        "frames = np.repeat(np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1)[None], 4, 0)\n"
+        "frames[:, 10:90, 4:90] = np.random.default_rng(0).integers(256, size=(4, 80, 86, 3))\n"
+        "print(hashlib.sha256(b''.join(encode_clip(frames.astype(np.uint8), 25))).hexdigest())\n"
+    )
+    digests = set()
+    for held in ("0", "1", "85"):
+        command = [sys.executable, "-c", program, *map(str, size)]
+        environment = {**os.environ, "MALLOC_PERTURB_": held}
+        digests.add(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert len(digests) == 1
