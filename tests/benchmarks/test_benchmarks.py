@@ -93,14 +93,15 @@ def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatc
 def test_the_command_for_gpus_on_a_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that cannot run says why and stops no other; a row that is there is not timed again."""
     out = tmp_path / "gpu.json"
-    rows = ["pytorch-fp32", "tensorrt-fp16"]
+    rows = ["pytorch-fp32", "pytorch-fp16", "tensorrt-fp16"]
     command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
     assert gpu.main([*command, *rows]) == 0
     printed = capsys.readouterr().out
     found = json.loads(out.read_text())["models"]["emo-test"]
     assert list(found) == rows
-    assert found["pytorch-fp32"]["clip_seconds_2_steps"] > 0
-    assert found["pytorch-fp32"]["psnr"] == 100
+    assert 40 < found["pytorch-fp16"]["psnr"] < 100
+    assert found["pytorch-fp16"]["step_tflop"] > 0
+    assert all(found[row]["clip_seconds_2_steps"] > 0 for row in rows[:2])
     assert "tensorrt" in found["tensorrt-fp16"]["error"]
     assert found["tensorrt-fp16"]["error"] in printed
     before = out.read_text()
@@ -116,12 +117,10 @@ def test_a_bundle_gives_the_frames_of_pytorch_in_the_command_for_gpus(
     monkeypatch.setattr(checkpoints, "WORK", tmp_path)
     monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
     shutil.copytree(fp32, tmp_path / f"{checkpoint.name}-fp32-onnxruntime")
-    variants = (gpu.GPU_ROWS["pytorch-fp32"], gpu.GPU_ROWS["pytorch-fp16"], gpu.GpuVariant("fp32", "onnxruntime"))
-    (_, expected), *others = (gpu.time_gpu_variant("emo-test", variant, "cpu", (2, 3)) for variant in variants)
-    for (figures, frames), least in zip(others, (40, 60), strict=True):
-        assert psnr(frames, expected) > least
-        assert figures["clip_seconds_2_steps"] > 0
-    assert others[0][0]["step_tflop"] > 0
+    figures, frames = gpu.time_gpu_variant("emo-test", gpu.GpuVariant("fp32", "onnxruntime"), "cpu", (2, 3))
+    _, expected = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["pytorch-fp32"], "cpu", (2, 3))
+    assert psnr(frames, expected) > 60
+    assert figures["clip_seconds_2_steps"] > 0
 
 
 def test_what_is_done_at_the_papers_size_at_the_test_size(

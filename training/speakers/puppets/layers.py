@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.speakers.puppets.face_tables import FACE_POINTS, face_tables
-from training.speakers.puppets.pose import Pose, eye_points
+from training.speakers.puppets.pose import Pose
 from training.speakers.puppets.puppet import Puppet
 from training.speakers.puppets.rasterizer import Fragments, rasterize
 
@@ -52,7 +52,7 @@ def draw_front(puppet: Puppet, pose: Pose, picture: Tensor, seen: Tensor, side: 
     """
     triangles, (face, eyes, mouth, _) = (front_triangles()[0].to(seen.device), front_triangles()[1])
     fragments = _between_lips(rasterize(seen, triangles, side, _visible(seen, triangles, face + eyes)), seen, side)
-    texture = torch.cat([puppet.texture[:FACE_POINTS], eye_points(puppet)[:, :2] * seen.new_tensor([1, -1])])
+    texture = torch.cat([puppet.texture[:FACE_POINTS], puppet.eyes[:, :2] * seen.new_tensor([1, -1])])
     colours = seen.new_empty(len(fragments.pixel), 3)
     skin = fragments.triangle < face + eyes
     corners = triangles[fragments.triangle[skin]]

@@ -13,8 +13,6 @@ from training.speakers.puppets.expressions import unit_weights
 from training.speakers.puppets.face_tables import FACE_POINTS, face_tables
 from training.speakers.puppets.puppet import Puppet
 
-_EYE_GROWTH = (1.04, 1.12, 1.0)  # an eye reaches a little under its lids
-_EYE_DEPTH = 0.012  # widths of the picture that it lies behind them
 _CAVITY_GROWTH = (1.0, 1.8, 1.0)
 _ROUND_LIPS_SHADE = 0.75
 
@@ -60,21 +58,11 @@ def pose(puppet: Puppet, motion: Motion, frame: float) -> Pose:
     turned = _Turn(puppet, motion, frame)
     return Pose(
         turned(torch.cat([face, around], 1), puppet.turn),
-        turned(eye_points(puppet)[None].expand(len(motion), -1, -1)),
+        turned(puppet.eyes[None].expand(len(motion), -1, -1)),
         turned(mouth),
         turned(cavity),
         1 - _ROUND_LIPS_SHADE * (1 - 2 * motion.mouth_width).clamp(0, 1),
     )
-
-
-def eye_points(puppet: Puppet) -> Tensor:
-    """The outline and the middle of each eye at rest, (34, 3)."""
-    parts = []
-    for ring in face_tables().eye_rings:
-        outline = puppet.points[ring]
-        middle = outline.mean(0, keepdim=True)
-        parts += [middle + (outline - middle) * outline.new_tensor(_EYE_GROWTH), middle]
-    return torch.cat(parts) - puppet.points.new_tensor([0, 0, _EYE_DEPTH])
 
 
 class _Turn:

@@ -19,6 +19,8 @@ from training.speakers.puppets.photographs import Photograph
 
 #: Side, in pixels, that photographs are brought to at most.
 LARGEST_SIDE = 640
+_EYE_GROWTH = (1.04, 1.12, 1.0)  # an eye reaches a little under its lids
+_EYE_DEPTH = 0.012  # widths of the picture that it lies behind them
 _UPWARDS = np.diag([1.0, -1.0, 1.0])  # between y up, as here, and y down, as in pictures
 
 
@@ -31,7 +33,8 @@ class Puppet:
         background: (3, s, s) what is behind the person.
         points: (468 + v, 3) the mesh with closed lips.
         texture: (468 + v, 2) where each point is in the photograph, x and y down in [0, 1].
-        surrounding_triangles: (f, 3) faces around the face.
+        triangles: (f, 3) faces of the mesh.
+        eyes: (34, 3) outline and middle of each eye at rest, behind the lids.
         units: (u, 468, 3) how each face unit moves the face.
         lip_gaps: (u,) how far each unit parts the lips.
         shut: (468, 3) how a blink moves it.
@@ -50,7 +53,8 @@ class Puppet:
     background: Tensor
     points: Tensor
     texture: Tensor
-    surrounding_triangles: Tensor
+    triangles: Tensor
+    eyes: Tensor
     units: Tensor
     lip_gaps: Tensor
     shut: Tensor
@@ -89,7 +93,8 @@ class Puppet:
             background=tensor(fill_background(picture, mask).transpose(2, 0, 1)),
             points=tensor(np.concatenate([closed, around.points])),
             texture=tensor(everything[:, :2] * [1, -1]),
-            surrounding_triangles=torch.from_numpy(around.triangles),
+            triangles=torch.from_numpy(np.concatenate([tables.triangles, around.triangles])),
+            eyes=tensor(np.concatenate([_eye(face[ring]) for ring in tables.eye_rings])),
             units=tensor(units),
             lip_gaps=tensor(lip_gaps(units)),
             shut=tensor(shutting(face, glasses=photograph.glasses)),
@@ -108,6 +113,12 @@ class Puppet:
         """Yaw, pitch and roll (B, 3) of the head in degrees that are seen when a motion's `rotation` turns it."""
         matrices = rotation_matrix(rotation) @ self.rest
         return _tensor(np.stack([rotation_angles(matrix) for matrix in matrices.double().numpy(force=True)]))
+
+
+def _eye(outline: np.ndarray) -> np.ndarray:
+    """An eye's outline (n, 3), which reaches under the lids, and its middle: (n + 1, 3)."""
+    middle = outline.mean(0, keepdims=True)
+    return np.concatenate([middle + (outline - middle) * _EYE_GROWTH, middle]) - [0, 0, _EYE_DEPTH]
 
 
 def _tensor(array: np.ndarray) -> Tensor:

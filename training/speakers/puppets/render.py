@@ -107,12 +107,9 @@ def _draw(puppet: Puppet, posed: Pose, picture: Tensor, behind: Tensor, camera: 
 
 def _warp(puppet: Puppet, posed: Pose, camera: _Camera, side: int) -> Tensor:
     """Where each pixel of coarse frames comes from in the photograph, (B, side, side, 2)."""
-    triangles = torch.cat(
-        [torch.from_numpy(face_tables().triangles).to(puppet.surrounding_triangles), puppet.surrounding_triangles]
-    )
-    fragments = rasterize(camera.see(posed.mesh, side), triangles, side)
+    fragments = rasterize(camera.see(posed.mesh, side), puppet.triangles, side)
     places = camera.places(side).expand(len(posed.mesh), -1, -1, -1).clone()
-    corners = puppet.texture[triangles[fragments.triangle]]
+    corners = puppet.texture[puppet.triangles[fragments.triangle]]
     places.flatten(1, 2)[fragments.frame, fragments.pixel] = (corners * fragments.weights[:, :, None]).sum(1)
     return places
 
