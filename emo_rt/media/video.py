@@ -25,9 +25,6 @@ H264 = {"crf": "18", "bf": "0", "g": "100000", "sc_threshold": "0", "threads": "
 #: The same for frames of more than `MANY_PIXELS`: for whole pictures, which hardly move, less than half the work.
 H264_MANY_PIXELS = {**H264, "preset": "veryfast"}
 MANY_PIXELS = 512 * 512
-#: Width in pixels by whose multiples the same frames give the same bytes. In others x264's macroblock tree reads beyond
-#: its rows, and the bytes depend on what the memory held before; so they are encoded without it.
-REPEATABLE_WIDTH = 128
 #: Options of the muxer for an MP4 with its index at the start, written when the file ends.
 INDEXED = {"movflags": "+faststart"}
 #: Options of the muxer for a fragmented MP4, which plays while it grows; a fragment lasts 40 ms or more.
@@ -69,7 +66,16 @@ def _encoder(size: tuple[int, int], frames_per_second: int) -> av.VideoCodecCont
 
 def _options(size: tuple[int, int]) -> dict[str, str]:
     options = H264_MANY_PIXELS if size[0] * size[1] > MANY_PIXELS else H264
-    return {**options, "x264-params": "mbtree=0"} if size[0] % REPEATABLE_WIDTH else options
+    return {**options, **repeatable(size[0])}
+
+
+def repeatable(width: int) -> dict[str, str]:
+    """The options with which x264 gives the same bytes for the same frames of this width, in pixels.
+
+    Unless the width is a multiple of 128, its macroblock tree reads beyond its rows, and the bytes depend on what the
+    memory held before.
+    """
+    return {"x264-params": "mbtree=0"} if width % 128 else {}
 
 
 def _configure(context: av.VideoCodecContext, size: tuple[int, int], frames_per_second: int) -> None:

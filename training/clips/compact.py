@@ -15,18 +15,16 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 
 from emo_rt.atomic import atomic_write
 from emo_rt.errors import InputError, reason
 from emo_rt.media.sound import read_voice
+from training.clips.h264 import add_h264, read_h264, write_h264
 from training.clips.names import video_path
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
 
-_H264 = {"crf": "24", "preset": "veryslow", "tune": "psnr", "g": "250", "threads": "1"}
+_H264 = {"crf": "24", "preset": "veryslow", "tune": "psnr", "g": "250"}
 _BIT_RATE = 40000  # of the sound, bits per second
-# Without these flags, FFmpeg darkens pictures by a level of 255 and repeats colours instead of blending them.
-_EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 _HINT = "delete both of its files and make it again"
 
 
@@ -67,7 +65,7 @@ def read_compact(labels: Path) -> dict[str, Any]:
     path = video_path(labels)
     try:
         with av.open(str(path)) as container:
-            frames = np.stack([_pixels(frame) for frame in container.decode(video=0)])
+            frames = read_h264(container)
             voiced = bool(container.streams.audio)
         fields["frames"] = frames
         if voiced:
@@ -97,28 +95,14 @@ def _unpacked(array: np.ndarray) -> np.ndarray | str:
 def _encode(path: Path, frames: np.ndarray, waveform: np.ndarray | None) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(path), "w", options=options) as container:
-        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_H264)
-        context = video.codec_context
-        context.height, context.width, context.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        video = add_h264(container, frames.shape[1], frames.shape[2], _H264)
         audio = None
         if waveform is not None:
             audio = container.add_stream("aac", SAMPLE_RATE, layout="mono")
             audio.bit_rate = _BIT_RATE
-        for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_EXACT)
-            frame.pts, frame.time_base = index, Fraction(1, FRAMES_PER_SECOND)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        write_h264(container, video, frames)
         if audio is not None:
             sound = av.AudioFrame.from_ndarray(np.asarray(waveform, np.float32)[None], format="fltp", layout="mono")
             sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
             container.mux(audio.encode(sound))
             container.mux(audio.encode(None))
-
-
-def _pixels(frame: av.VideoFrame) -> np.ndarray:
-    """RGB uint8 (h, w, 3)."""
-    return frame.reformat(format="rgb24", interpolation=_EXACT).to_ndarray()
