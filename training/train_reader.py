@@ -1,10 +1,11 @@
 """Train the face reader, which measures generated videos, and test how well it reads people it has never seen.
 
-  python -m training.train_reader --data data/speakers --out runs/reader --test data/held-out
+  python -m training.train_reader --data data/both --out runs/reader --test data/held-out --test data/held-out-puppets
 
 writes OUT/reader.safetensors, and OUT/reader.json with the recipe and the accuracy. Clips come from
-`python -m training.corpus`; those of --test must show other people than those of --data. Without --data, the reader in
---out is only tested. `python -m training.evaluate --reader OUT` takes a reader whose test was good enough.
+`python -m training.corpus`; those of --test must show other people than those of --data. Give one folder for each kind
+of people. Without --data, the reader in --out is only tested. `python -m training.evaluate --reader OUT` takes a reader
+whose tests were all good enough.
 """
 
 from __future__ import annotations
@@ -39,7 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where reader.safetensors and reader.json go"
     )
-    parser.add_argument("--test", type=Path, metavar="DIR", help="clips of other people, to measure the accuracy on")
+    parser.add_argument(
+        "--test",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="clips of other people, to measure the accuracy on; may be given several times",
+    )
     parser.add_argument(
         "--steps", type=int, default=recipe.steps, metavar="N", help="optimizer steps (default: %(default)s)"
     )
@@ -75,14 +83,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    if args.data is None and args.test is None:
+    if args.data is None and not args.test:
         parser.error("--data or --test is required")
+    if len({folder.name for folder in args.test}) < len(args.test):
+        parser.error("folders of --test need different names: the report names them")
     torch.set_num_threads(args.threads)
     report_path = args.out / "reader.json"
     try:
         recipe = ReaderRecipe(args.steps, args.batch_size, args.learning_rate, args.frames_per_clip, args.seed)
         # A wrong directory is an error before training, not after.
-        test_clips = list(load_clips(args.test).values()) if args.test else []
+        tests = {folder.name: list(load_clips(folder).values()) for folder in args.test}
         if args.data:
             started = time.monotonic()
             reader = train_reader(args.data, recipe)
@@ -95,13 +105,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"train_reader: error: {error}", file=sys.stderr)
         return 2
-    if test_clips:
-        report["test"] = {
-            "data": args.test.name,
-            "renders": asdict(reader_accuracy(reader, test_clips)),
-            "blurred_to_half": asdict(reader_accuracy(reader, test_clips, blur=2.0)),
+    if tests:
+        report["tests"] = {
+            name: {
+                "renders": asdict(reader_accuracy(reader, clips)),
+                "blurred_to_half": asdict(reader_accuracy(reader, clips, blur=2.0)),
+            }
+            for name, clips in tests.items()
         }
-        print(json.dumps(report["test"], indent=2))
+        print(json.dumps(report["tests"], indent=2))
     with atomic_write(report_path) as file:
         file.write((json.dumps(report, indent=2) + "\n").encode())
     return 0

@@ -225,30 +225,31 @@ class Gallery:
         return float((nearest(identity, self.identity) == self.names.index(name)).mean())
 
 
-def known_accuracy(directory: Path) -> dict[str, float]:
+def known_accuracy(directory: Path) -> dict[str, dict[str, float]]:
     """What `reader.json` says of a reader's accuracy on renders of people whom it had never seen.
 
     Returns:
-        The fields of `training.evaluation.reader_accuracy.ReaderAccuracy`.
+        The fields of `training.evaluation.reader_accuracy.ReaderAccuracy` for each kind of people.
 
     Raises:
         ValueError: if the reader was never tested, or if its mouth opening correlates by less than
-            `NEEDED_CORRELATION`.
+            `NEEDED_CORRELATION` with the labels of one kind.
     """
     path = Path(directory) / "reader.json"
     report = json.loads(path.read_text()) if path.is_file() else {}
-    if "test" not in report:
+    if not report.get("tests"):
         raise ValueError(
             f"{path} reports no test of the reader: run `python -m training.train_reader --out {directory} --test DIR`"
         )
-    accuracy: dict[str, float] = report["test"]["renders"]
-    reached = accuracy["opening_correlation"]
-    if reached < NEEDED_CORRELATION:
-        raise ValueError(
-            f"the reader in {directory} is not good enough to judge a mouth: r = {reached:.3f} with the labels of "
-            f"held-out renders, {NEEDED_CORRELATION} is needed"
-        )
-    return accuracy
+    accuracies: dict[str, dict[str, float]] = {name: test["renders"] for name, test in report["tests"].items()}
+    for name, accuracy in accuracies.items():
+        reached = accuracy["opening_correlation"]
+        if reached < NEEDED_CORRELATION:
+            raise ValueError(
+                f"the reader in {directory} is not good enough to judge a mouth: r = {reached:.3f} with the labels of "
+                f"{name}, {NEEDED_CORRELATION} is needed"
+            )
+    return accuracies
 
 
 def resized(images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from training.clips.clip import TrainingClip
-from training.evaluation.metrics import correlation, find_blinks, matched_events, nearest
+from training.evaluation.metrics import CLOSED_LIPS, correlation, find_blinks, matched_events, nearest
 from training.evaluation.reader import GALLERY_SIZE, FaceReader, Reading
 
 # Degrees: a head whose rotation varies by less has no motion to correlate with.
@@ -29,6 +29,7 @@ class ReaderAccuracy:
         opening_correlation: correlation of the mouth opening.
         opening_correlation_lowest: lowest correlation of the mouth opening in a clip.
         opening_error: error of the mouth opening, 0 closed .. 1 wide open.
+        lips_closed_error: share of the frames in which reader and label disagree whether the lips are closed.
         opening_deviation_ratio: standard deviation of the read mouth opening over that of the label.
         width_correlation: correlation of the mouth width.
         width_error: error of the mouth width, 0 rounded .. 1 spread.
@@ -51,6 +52,7 @@ class ReaderAccuracy:
     opening_correlation: float
     opening_correlation_lowest: float
     opening_error: float
+    lips_closed_error: float
     opening_deviation_ratio: float
     width_correlation: float
     width_error: float
@@ -92,6 +94,7 @@ def reader_accuracy(reader: FaceReader, clips: Sequence[TrainingClip], blur: flo
         opening_correlation=float(np.mean(opening)),
         opening_correlation_lowest=min(opening),
         opening_error=_error(pairs, lambda of: of.mouth_opening),
+        lips_closed_error=_error(pairs, lambda of: (of.mouth_opening <= CLOSED_LIPS).astype(float)),
         opening_deviation_ratio=float(np.mean(ratios)),
         width_correlation=_mean_correlation([(reading.mouth_width, clip.mouth_width) for reading, clip in speaking]),
         width_error=_error(pairs, lambda of: of.mouth_width),

@@ -43,7 +43,7 @@ def directory(
     root = tmp_path_factory.mktemp("evaluate")
     model.save(root / "model")
     reader.save(root / "reader")
-    report = {"test": {"renders": {"opening_correlation": 0.99}}}
+    report = {"tests": {"held-out": {"renders": {"opening_correlation": 0.99}}}}
     (root / "reader" / "reader.json").write_text(json.dumps(report))
     (root / "clips").mkdir()
     for name, clip in clips.items():

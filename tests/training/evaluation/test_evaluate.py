@@ -68,7 +68,7 @@ def test_the_quick_signal_takes_the_bundled_reader(directory: Path, tmp_path: Pa
     result = json.loads((tmp_path / "quick.json").read_text())
     assert set(result["mouth_loss"]) == {"right", "wrong", "none"}
     assert set(result["opening_correlation"]) == {"right", "wrong", "none"}
-    assert result["reader_accuracy"]["opening_correlation"] > 0.99
+    assert all(accuracy["opening_correlation"] > 0.95 for accuracy in result["reader_accuracy"].values())
     assert not (tmp_path / "evaluation.json").exists()
 
 
@@ -76,7 +76,7 @@ def test_a_reader_that_is_not_good_enough_does_not_judge(
     directory: Path, reader: FaceReader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader.save(tmp_path)
-    (tmp_path / "reader.json").write_text(json.dumps({"test": {"renders": {"opening_correlation": 0.9}}}))
+    (tmp_path / "reader.json").write_text(json.dumps({"tests": {"held-out": {"renders": {"opening_correlation": 0.9}}}}))
     assert main([*places(directory, tmp_path / "out"), f"--reader={tmp_path}"]) == 2
     assert "not good enough to judge" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

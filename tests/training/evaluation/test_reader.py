@@ -104,6 +104,7 @@ def test_the_accuracy_of_a_reader_that_knows_all_and_of_one_that_mistakes_people
     assert accuracy.blinks >= 2
     permuted = reader_accuracy(LabelReader(clips, np.array([1, 2, 0])), clips)
     assert permuted.identity_nearest == 0
+    assert accuracy.lips_closed_error == 0
     blind = reader_accuracy(LabelReader(clips, np.zeros(3, int), blink=0.3), clips)
     assert blind.blink_recall == 0
     assert blind.blink_correlation == pytest.approx(1)
@@ -125,11 +126,12 @@ def test_a_reader_that_reads_badly_or_was_never_tested_may_not_judge(tmp_path: P
         known_accuracy(tmp_path)
     path = tmp_path / "reader.json"
     for reached, good in ((0.979, False), (0.981, True)):
-        path.write_text(json.dumps({"test": {"renders": {"opening_correlation": reached}}}))
+        accuracies = {"drawn": {"opening_correlation": 0.99}, "puppets": {"opening_correlation": reached}}
+        path.write_text(json.dumps({"tests": {name: {"renders": value} for name, value in accuracies.items()}}))
         if good:
-            assert known_accuracy(tmp_path) == {"opening_correlation": reached}
+            assert known_accuracy(tmp_path) == accuracies
         else:
-            with pytest.raises(ValueError, match=r"not good enough to judge a mouth: r = 0\.979"):
+            with pytest.raises(ValueError, match=r"not good enough to judge a mouth: r = 0\.979 with the .* puppets"):
                 known_accuracy(tmp_path)
 
 
@@ -157,10 +159,12 @@ def test_training_writes_a_reader_that_can_be_loaded_and_tested_again(clip: Trai
     assert main([f"--data={data}", f"--out={out}", f"--test={data}", *options]) == 0
     report = json.loads((out / "reader.json").read_text())
     assert report["training"]["steps"] == 2
-    assert report["test"]["renders"] == dataclasses.asdict(reader_accuracy(FaceReader.load(out), [clip]))
+    assert report["tests"]["clips"]["renders"] == dataclasses.asdict(reader_accuracy(FaceReader.load(out), [clip]))
     assert (out / "reader.safetensors").stat().st_size < 2_000_000
     assert main([f"--out={out}", f"--test={data}"]) == 0
     assert json.loads((out / "reader.json").read_text()) == report
+    with pytest.raises(SystemExit):
+        main([f"--out={out}", f"--test={data}", f"--test={tmp_path / 'others' / 'clips'}"])
 
 
 def test_the_loss_falls_to_what_the_labels_say(clip: TrainingClip, tmp_path: Path) -> None:

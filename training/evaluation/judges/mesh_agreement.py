@@ -33,29 +33,40 @@ def mesh_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]]) -> list[Thresho
     share = float(found.mean())
     return [
         Threshold("frames with a face", ">= 99 %", f"{share:.1%}", f"{len(found)} frames", share >= 0.99),
-        _agreement("mouth opening", mouths, 0.97),
-        _agreement("mouth width", widths, 0.92),
-        _agreement("blink", blinks, 0.85),
-        _agreement("yaw", yaws, 0.98, _LEAST_YAW),
+        agreement("mouth opening", "the label", mouths, 0.97),
+        agreement("mouth width", "the label", widths, 0.92),
+        agreement("blink", "the label", blinks, 0.85),
+        agreement("yaw", "the label", yaws, 0.98, _LEAST_YAW),
         *_idle(pairs),
     ]
 
 
-def _agreement(
-    name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]], needed: float, least: float = _LEAST_DEVIATION
+def agreement(
+    name: str,
+    other: str,
+    curves: Sequence[tuple[np.ndarray, np.ndarray]],
+    needed: float,
+    least: float = _LEAST_DEVIATION,
 ) -> Threshold:
-    """The median over clips of Pearson's r between labels, which vary by the `least`, and readings."""
+    """A row on the median over clips of Pearson's r between labels and readings of the same frames.
+
+    Args:
+        name: what is compared.
+        other: what it is compared with.
+        curves: labels (t,) and readings (t,) of each clip; a reading that is not a number does not count.
+        needed: the least median.
+        least: standard deviation below which a clip's label has nothing to correlate with.
+    """
+    name, at_least = f"{name} against {other}", f"r >= {needed}"
     varying = [(label, read) for label, read in curves if label.std() >= least]
     seen = [(label[found], read[found]) for label, read in varying if (found := ~np.isnan(read)).sum() > 1]
     values = [correlation(label, read) for label, read in seen]
     if not values:
-        return Threshold(f"{name} against the label", f"r >= {needed}", control="it varies in no clip")
+        return Threshold(name, at_least, control="it varies in no clip")
     together = [np.concatenate([curve - curve.mean() for curve in side]) for side in zip(*seen, strict=True)]
     median = float(np.median(values))
     control = f"worst {min(values):.3f}, {len(values)} clips together {correlation(*together):.3f}"
-    return Threshold(
-        f"{name} against the label", f"r >= {needed}", f"median r = {median:.3f}", control, median >= needed
-    )
+    return Threshold(name, at_least, f"median r = {median:.3f}", control, median >= needed)
 
 
 def _idle(pairs: Sequence[tuple[TrainingClip, MeshReading]]) -> list[Threshold]:

@@ -14,7 +14,9 @@ from made_readings import perfect_mesh, person_points, talking_clip
 from training.evaluation.judges import report
 from training.evaluation.judges.identity_distances import identity_rows
 from training.evaluation.judges.mesh_agreement import mesh_rows
+from training.evaluation.judges.reader_agreement import reader_rows
 from training.evaluation.judges.readings import MeshReading, write_readings
+from training.evaluation.reader import FaceReader, Reading
 from training.evaluation.thresholds import Threshold
 
 CLIPS = [talking_clip(seed) for seed in range(3)]
@@ -72,6 +74,40 @@ def test_what_does_not_vary_is_not_measured() -> None:
 def test_a_clip_without_silence_has_no_idle_stretches() -> None:
     busy = replace(CLIPS[0], phoneme_class=CLIPS[0].phoneme_class + 1)
     assert [row.passed for row in mesh_rows([(busy, perfect_mesh(busy))])[5:]] == [None, None]
+
+
+class LabelReader(FaceReader):
+    """Reads the labels of `CLIPS`, in turn, with an error."""
+
+    def __init__(self, error: Callable[[Reading], Reading] = lambda reading: reading) -> None:
+        super().__init__()
+        self.error, self.clips = error, iter(CLIPS)
+
+    def read(self, frames: np.ndarray, batch: int = 64) -> Reading:
+        clip = next(self.clips)
+        centre, identity = np.zeros((60, 2)), np.ones((60, 64)) / 8
+        return self.error(Reading(clip.mouth_opening, clip.mouth_width, clip.blink, clip.rotation, centre, identity))
+
+
+def test_a_reader_that_reads_what_is_there_passes() -> None:
+    rows = reader_rows([(clip, perfect_mesh(clip)) for clip in CLIPS], LabelReader())
+    assert [row.passed for row in rows] == [True] * 5
+    assert rows[-1].measured == "0.0%"
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.3 * NOISE), "the label"),
+        (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.5 * NOISE), "mouth opening against the face"),
+        (lambda seen: replace(seen, mouth_width=-seen.mouth_width), "width against the face mesh"),
+        (lambda seen: replace(seen, blink=np.roll(seen.blink, 20)), "blink against the face mesh"),
+        (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.2), "whether lips are closed"),
+    ],
+)
+def test_a_bad_reader_makes_its_row_fail(error: Callable[[Reading], Reading], failed: str) -> None:
+    rows = reader_rows([(clip, perfect_mesh(clip)) for clip in CLIPS], LabelReader(error))
+    assert any(failed in quantity for quantity in _failed(rows))
 
 
 def test_people_are_told_apart() -> None:
