@@ -1,6 +1,7 @@
 """Train the face reader, which measures generated videos, and test how well it reads people it has never seen.
 
-  python -m training.train_reader --data data/both --out runs/reader --test data/held-out --test data/held-out-puppets
+  python -m training.train_reader --data data/speakers --data data/puppets --out runs/reader \\
+      --test data/held-out --test data/held-out-puppets
 
 writes OUT/reader.safetensors, and OUT/reader.json with the recipe and the accuracy. Clips come from
 `python -m training.corpus`; those of --test must show other people than those of --data. Give one folder for each kind
@@ -35,7 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="clips to train on; without it, the reader in --out is only tested"
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="clips to train on, may be given several times; without it, the reader in --out is only tested",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where reader.safetensors and reader.json go"
@@ -48,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="clips of other people, to measure the accuracy on; may be given several times",
     )
+    parser.add_argument("--init", type=Path, metavar="DIR", help="reader to go on from (default: a new one)")
     parser.add_argument(
         "--steps", type=int, default=recipe.steps, metavar="N", help="optimizer steps (default: %(default)s)"
     )
@@ -83,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    if args.data is None and not args.test:
+    if not args.data and not args.test:
         parser.error("--data or --test is required")
     if len({folder.name for folder in args.test}) < len(args.test):
         parser.error("folders of --test need different names: the report names them")
@@ -95,10 +102,16 @@ def main(arguments: list[str] | None = None) -> int:
         tests = {folder.name: list(load_clips(folder).values()) for folder in args.test}
         if args.data:
             started = time.monotonic()
-            reader = train_reader(args.data, recipe)
+            init = FaceReader.load(args.init) if args.init else None
+            reader = train_reader(args.data, recipe, init)
             training = asdict(recipe) | {"seconds": round(time.monotonic() - started)}
             reader.save(args.out)
-            report: dict[str, Any] = {"resolution": READER_RESOLUTION, "data": args.data.name, "training": training}
+            report: dict[str, Any] = {
+                "resolution": READER_RESOLUTION,
+                "data": [folder.name for folder in args.data],
+                "init": args.init and args.init.name,
+                "training": training,
+            }
         else:
             reader = FaceReader.load(args.out)
             report = json.loads(report_path.read_text()) if report_path.is_file() else {"resolution": READER_RESOLUTION}

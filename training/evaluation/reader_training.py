@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from training.evaluation.reader import (
 _MIRRORED = (-1.0, 1.0, -1.0)  # a mirror turns yaw and roll around
 
 _EYES = (0.08, 0.28, 0.92, 0.55)  # left, top, right, bottom of the band that holds both eyes, in sizes of the face box
+
+_NEARLY_CLOSED = 0.2  # a mouth opening
 
 _TEMPERATURE = 0.1  # of the identities' likeness
 
@@ -61,7 +64,7 @@ class ReaderBatch(NamedTuple):
     """Two pictures of each of b / 2 people: first one of everybody, then the others.
 
     Attributes:
-        images: pictures (b, 3, 128, 128) in [-1, 1].
+        images: pictures (b, 3, 256, 256) in [-1, 1].
         mouth_box: left, top, right and bottom (b, 4) in [-1, 1].
         face_box: left, top, right and bottom (b, 4) in [-1, 1].
         labels: mouth opening, mouth width, blink (b, 6), then yaw, pitch, roll in units of 20 degrees.
@@ -78,7 +81,7 @@ class LabelledPictures:
     """Single frames with their labels, the same number n of each clip.
 
     Attributes:
-        frames: uint8 pictures (clips, n, 3, 128, 128).
+        frames: uint8 pictures (clips, n, 3, 256, 256).
         boxes: boxes (clips, n, 2, 4) of mouth and face: left, top, right and bottom in [-1, 1].
         labels: labels (clips, n, 6), as in `ReaderBatch`.
         people: (clips,) who is seen, by name.
@@ -90,15 +93,20 @@ class LabelledPictures:
     people: np.ndarray
 
     @classmethod
-    def read(cls, directory: Path, frames_per_clip: int, rng: np.random.Generator) -> LabelledPictures:
+    def read(cls, directories: Sequence[Path], frames_per_clip: int, rng: np.random.Generator) -> LabelledPictures:
         """Random frames of every clip, one of each equally long part; up to a quarter are replaced by blinking frames.
 
         Raises:
-            FileNotFoundError: if there is no clip.
+            FileNotFoundError: if a directory has no clip.
             ValueError: if a clip lacks a label.
         """
-        parts, people = [], []
-        for path in tqdm(clip_paths(directory), desc="reading clips", unit="clip"):
+        paths = [path for directory in directories for path in clip_paths(directory)]
+        # All in one piece from the start: collected clip by clip, it would take several times the memory.
+        shape = (len(paths), frames_per_clip)
+        frames = torch.empty(*shape, 3, READER_RESOLUTION, READER_RESOLUTION, dtype=torch.uint8)
+        boxes, labels = torch.empty(*shape, 2, 4), torch.empty(*shape, 6)
+        people = []
+        for index, path in enumerate(tqdm(paths, desc="reading clips", unit="clip")):
             clip = TrainingClip.load(path, needs=READER_LABELS)
             edges = np.linspace(0, len(clip.frames), frames_per_clip + 1)
             kept = (edges[:-1] + rng.random(frames_per_clip) * np.diff(edges)).astype(int)
@@ -109,13 +117,11 @@ class LabelledPictures:
             sides = np.concatenate([sides[..., :2], sides[..., :2] + sides[..., 2:]], 2)
             sides = sides / (clip.frames.shape[1] / 2) - 1
             columns = (clip.mouth_opening, clip.mouth_width, clip.blink, *clip.rotation.T / ROTATION_UNIT)
-            frames = torch.from_numpy(clip.frames[kept]).movedim(-1, 1).contiguous()
-            if frames.shape[-1] != READER_RESOLUTION:
-                frames = resized(frames.float()).round().clamp(0, 255).to(torch.uint8)
-            labels = torch.from_numpy(np.stack([column[kept] for column in columns], 1).astype(np.float32))
-            parts.append((frames, torch.from_numpy(sides.astype(np.float32)), labels))
-            people.append(clip.person or f"clip {clip_name(path)}")
-        frames, boxes, labels = (torch.stack(column) for column in zip(*parts, strict=True))
+            pictures = resized(torch.from_numpy(clip.frames[kept]).movedim(-1, 1).float())
+            frames[index] = pictures.round().clamp(0, 255)
+            boxes[index] = torch.from_numpy(sides)
+            labels[index] = torch.from_numpy(np.stack([column[kept] for column in columns], 1))
+            people.append(clip.person or f"clip {path.parent} {clip_name(path)}")
         return cls(frames, boxes, labels, np.array(people))
 
     def batch(self, rng: np.random.Generator, size: int) -> ReaderBatch:
@@ -132,21 +138,22 @@ class LabelledPictures:
         return ReaderBatch(_degraded(rng, images), boxes[:, 0], boxes[:, 1], labels)
 
 
-def train_reader(data: Path, recipe: ReaderRecipe) -> FaceReader:
+def train_reader(data: Sequence[Path], recipe: ReaderRecipe, init: FaceReader | None = None) -> FaceReader:
     """A reader trained on random frames; on the CPU, the same for the same recipe and clips.
 
     Args:
-        data: directory of clips with labels.
+        data: directories of clips with labels.
         recipe: how to train.
+        init: reader to go on from, which is trained in place; None means a new one.
 
     Raises:
-        FileNotFoundError: if there is no clip.
+        FileNotFoundError: if a directory has no clip.
         ValueError: if a clip lacks a label.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     pictures = LabelledPictures.read(data, recipe.frames_per_clip, rng)
-    reader = FaceReader().train()
+    reader = (init or FaceReader()).train()
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.15
@@ -165,7 +172,7 @@ def train_reader(data: Path, recipe: ReaderRecipe) -> FaceReader:
 
 
 def inside_boxes(boxes: Tensor, margin: float) -> Tensor:
-    """Masks (b, 1, 128, 128): 1 inside of boxes (b, 4) enlarged by `margin` of their size on each side, 0 outside."""
+    """Masks (b, 1, 256, 256): 1 inside of boxes (b, 4) enlarged by `margin` of their size on each side, 0 outside."""
     size = boxes[:, 2:] - boxes[:, :2]
     low, high = boxes[:, :2] - margin * size, boxes[:, 2:] + margin * size
     pixels = (torch.arange(READER_RESOLUTION) + 0.5) * 2 / READER_RESOLUTION - 1
@@ -196,14 +203,16 @@ def contrastive_error(identity: Tensor) -> Tensor:
 
 def _errors(outputs: ReaderOutputs, batch: ReaderBatch) -> dict[str, Tensor]:
     """The weighted terms of the loss."""
-    opening, width = (outputs.mouth - batch.labels[:, :2]).square().mean(0)
+    opening, width = (outputs.mouth - batch.labels[:, :2]).square().T
+    # Whether lips are closed or a hair apart matters more than how wide they are open.
+    nearly_closed = (batch.labels[:, 0] < _NEARLY_CLOSED).float()
     size = batch.face_box[:, 2:] - batch.face_box[:, :2]
     corner = batch.face_box[:, :2]
     eyes = torch.cat([corner + size * torch.tensor(_EYES[:2]), corner + size * torch.tensor(_EYES[2:])], 1)
     targets = torch.stack([attention_target(batch.mouth_box), attention_target(eyes)], 1)
     return {
-        "opening": 4 * opening,
-        "width": width,
+        "opening": 4 * (opening * (1 + 2 * nearly_closed)).mean(),
+        "width": width.mean(),
         "blink": (outputs.blink - batch.labels[:, 2]).square().mean(),
         "rotation": 2 * (outputs.rotation - batch.labels[:, 3:]).square().mean(),
         "place": 0.1 * -(targets * outputs.attention.log_softmax(2)).sum(2).mean(),
@@ -239,16 +248,30 @@ def _moved(rng: np.random.Generator, images: Tensor, boxes: Tensor, labels: Tens
 def _degraded(rng: np.random.Generator, images: Tensor) -> Tensor:
     """Softens pictures, some much, as generated ones are; changes their colours and light; adds noise."""
     size = len(images)
-    window = int(rng.choice([3, 5]))
+    window = int(rng.choice([3, 5, 9]))
     soft = functional.avg_pool2d(images, window, 1, window // 2, count_include_pad=False)
     images = torch.lerp(images, soft, (1.4 * _uniform(rng, 0, 1, size, 1, 1, 1) - 0.4).clamp(min=0))
     grey = images.mean(1, keepdim=True).expand_as(images)
     images = torch.lerp(grey, images, _uniform(rng, 0.4, 1.3, size, 1, 1, 1))
+    images = _relit(rng, images)
     light = _uniform(rng, 0.75, 1.25, size, 1, 1, 1)
     tint = _uniform(rng, 0.88, 1.12, size, 3, 1, 1)
     images = images * light * tint + _uniform(rng, -0.2, 0.2, size, 1, 1, 1)
     noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
     return (images + 0.04 * _uniform(rng, 0, 1, size, 1, 1, 1) * noise).clamp(-1, 1)
+
+
+def _relit(rng: np.random.Generator, images: Tensor) -> Tensor:
+    """Mixes the colours of pictures a little, bends their tones, and shades them to one side."""
+    size = len(images)
+    mixing = torch.eye(3) + 0.3 * _uniform(rng, -1, 1, size, 3, 3)
+    mixing = mixing / mixing.sum(2, keepdim=True).clamp(min=0.3)
+    mixed = torch.einsum("bij,bjhw->bihw", mixing, images.clamp(-1, 1) / 2 + 0.5).clamp(1e-3, 1)
+    toned = mixed ** _uniform(rng, 0.65, 1.6, size, 1, 1, 1)
+    across = torch.linspace(-1, 1, images.shape[-1])
+    slopes = _uniform(rng, -0.35, 0.35, size, 2, 1)
+    shade = 1 + (slopes[:, :1] * across)[:, :, None, :] + (slopes[:, 1:] * across)[:, :, :, None]
+    return 2 * (toned * shade).clamp(0, 1) - 1
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:

@@ -76,7 +76,9 @@ def test_a_reader_that_is_not_good_enough_does_not_judge(
     directory: Path, reader: FaceReader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader.save(tmp_path)
-    (tmp_path / "reader.json").write_text(json.dumps({"tests": {"held-out": {"renders": {"opening_correlation": 0.9}}}}))
+    (tmp_path / "reader.json").write_text(
+        json.dumps({"tests": {"held-out": {"renders": {"opening_correlation": 0.9}}}})
+    )
     assert main([*places(directory, tmp_path / "out"), f"--reader={tmp_path}"]) == 2
     assert "not good enough to judge" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

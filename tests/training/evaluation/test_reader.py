@@ -12,7 +12,7 @@ import torch
 from known_faces import face_centre, identity_of
 
 from training.clips.clip import TrainingClip
-from training.evaluation.reader import FaceReader, Reading, known_accuracy
+from training.evaluation.reader import FaceReader, Reading, around, known_accuracy
 from training.evaluation.reader_accuracy import reader_accuracy
 from training.evaluation.reader_training import LabelledPictures, attention_target, contrastive_error, inside_boxes
 from training.speakers.speaker import make_clip
@@ -32,13 +32,29 @@ def test_the_attention_target_is_where_the_box_is() -> None:
     torch.testing.assert_close(target[1], torch.full((32, 32), 1 / 1024))
 
 
+def test_the_mouth_is_looked_at_where_it_is() -> None:
+    pictures = torch.zeros(2, 3, 256, 256)
+    pictures[0, :, 150:170, 100:140] = 1  # its middle is at (120, 160)
+    pictures[1] = torch.linspace(0, 1, 256).view(1, 1, 256)
+    places = torch.tensor([[120 / 128 - 1, 160 / 128 - 1], [0.5, 0.0]])
+    first, second = around(pictures, places)
+    light = first.mean(0) > 0.5
+    rows, columns = torch.nonzero(light, as_tuple=True)
+    # 64 pixels show 0.3 of the picture: 77 of its pixels
+    assert (columns.max() - columns.min() + 1) == pytest.approx(33, abs=1)
+    assert (rows.max() - rows.min() + 1) == pytest.approx(17, abs=1)
+    assert (columns.float().mean() - 31.5).abs() < 1
+    assert (rows.float().mean() - 31.5).abs() < 1
+    torch.testing.assert_close(second[0, 0, [0, -1]], torch.tensor([0.6, 0.9]), atol=0.01, rtol=0)
+
+
 def test_a_batch_shows_everybody_twice_and_a_mirror_turns_the_head_around(clip: TrainingClip, tmp_path: Path) -> None:
     for number, yaw in enumerate((10.0, 20.0)):
         turned = np.zeros_like(clip.rotation)
         turned[:, 0] = yaw
         dataclasses.replace(clip, rotation=turned).save(tmp_path / f"{number}.npz")
     rng = np.random.default_rng(0)
-    pictures = LabelledPictures.read(tmp_path, 4, rng)
+    pictures = LabelledPictures.read([tmp_path], 4, rng)
     yaws = torch.stack([pictures.batch(rng, 4).labels[:, 3] for _ in range(8)])
     torch.testing.assert_close(yaws[:, :2].abs(), yaws[:, 2:].abs())  # the same people, not always mirrored alike
     assert {round(abs(value), 3) for value in yaws.flatten().tolist()} == {0.5, 1.0}
@@ -49,7 +65,7 @@ def test_a_batch_shows_everybody_twice_and_a_mirror_turns_the_head_around(clip: 
 def test_a_batch_shows_nobody_in_two_clips(clip: TrainingClip, tmp_path: Path) -> None:
     for number, person in enumerate(["anna", "anna", "anna", "otto", "", ""]):
         dataclasses.replace(clip, person=person).save(tmp_path / f"{number}.npz")
-    pictures = LabelledPictures.read(tmp_path, 4, np.random.default_rng(0))
+    pictures = LabelledPictures.read([tmp_path], 4, np.random.default_rng(0))
     assert len(set(pictures.people)) == 4
     assert {len(pictures.batch(np.random.default_rng(seed), 12).images) for seed in range(5)} == {8}
 
@@ -62,7 +78,7 @@ def test_the_boxes_move_with_the_picture(clip: TrainingClip, tmp_path: Path) -> 
     for name in ("1", "2"):
         dataclasses.replace(clip, frames=frames, face_box=boxes, mouth_box=boxes).save(tmp_path / f"{name}.npz")
     rng = np.random.default_rng(0)
-    batch = LabelledPictures.read(tmp_path, 4, rng).batch(rng, 4)
+    batch = LabelledPictures.read([tmp_path], 4, rng).batch(rng, 4)
     inside = inside_boxes(batch.face_box, margin=-0.1)
     outside = 1 - inside_boxes(batch.face_box, margin=0.1)
     light = batch.images.mean(1, keepdim=True)
@@ -160,9 +176,17 @@ def test_training_writes_a_reader_that_can_be_loaded_and_tested_again(clip: Trai
     report = json.loads((out / "reader.json").read_text())
     assert report["training"]["steps"] == 2
     assert report["tests"]["clips"]["renders"] == dataclasses.asdict(reader_accuracy(FaceReader.load(out), [clip]))
-    assert (out / "reader.safetensors").stat().st_size < 2_000_000
+    assert (out / "reader.safetensors").stat().st_size < 3_000_000
     assert main([f"--out={out}", f"--test={data}"]) == 0
     assert json.loads((out / "reader.json").read_text()) == report
+    again = tmp_path / "again"
+    options[0] = "--steps=1"
+    assert main([f"--data={data}", f"--data={data}", f"--init={out}", f"--out={again}", *options]) == 0
+    recipe = json.loads((again / "reader.json").read_text())
+    assert (recipe["data"], recipe["init"]) == (["clips", "clips"], "reader")
+    before, after = (FaceReader.load(folder).state_dict() for folder in (out, again))
+    change = {name: (after[name] - tensor).abs().max() for name, tensor in before.items() if "weight" in name}
+    assert 0 < max(change.values()) < 0.02  # one step from there, not a new reader
     with pytest.raises(SystemExit):
         main([f"--out={out}", f"--test={data}", f"--test={tmp_path / 'others' / 'clips'}"])
 
