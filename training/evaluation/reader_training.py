@@ -29,8 +29,6 @@ _MIRRORED = (-1.0, 1.0, -1.0)  # a mirror turns yaw and roll around
 
 _EYES = (0.08, 0.28, 0.92, 0.55)  # left, top, right, bottom of the band that holds both eyes, in sizes of the face box
 
-_NEARLY_CLOSED = 0.2  # a mouth opening
-
 _TEMPERATURE = 0.1  # of the identities' likeness
 
 
@@ -203,16 +201,14 @@ def contrastive_error(identity: Tensor) -> Tensor:
 
 def _errors(outputs: ReaderOutputs, batch: ReaderBatch) -> dict[str, Tensor]:
     """The weighted terms of the loss."""
-    opening, width = (outputs.mouth - batch.labels[:, :2]).square().T
-    # Whether lips are closed or a hair apart matters more than how wide they are open.
-    nearly_closed = (batch.labels[:, 0] < _NEARLY_CLOSED).float()
+    opening, width = (outputs.mouth - batch.labels[:, :2]).square().mean(0)
     size = batch.face_box[:, 2:] - batch.face_box[:, :2]
     corner = batch.face_box[:, :2]
     eyes = torch.cat([corner + size * torch.tensor(_EYES[:2]), corner + size * torch.tensor(_EYES[2:])], 1)
     targets = torch.stack([attention_target(batch.mouth_box), attention_target(eyes)], 1)
     return {
-        "opening": 4 * (opening * (1 + 2 * nearly_closed)).mean(),
-        "width": width.mean(),
+        "opening": 4 * opening,
+        "width": width,
         "blink": (outputs.blink - batch.labels[:, 2]).square().mean(),
         "rotation": 2 * (outputs.rotation - batch.labels[:, 3:]).square().mean(),
         "place": 0.1 * -(targets * outputs.attention.log_softmax(2)).sum(2).mean(),
@@ -253,25 +249,11 @@ def _degraded(rng: np.random.Generator, images: Tensor) -> Tensor:
     images = torch.lerp(images, soft, (1.4 * _uniform(rng, 0, 1, size, 1, 1, 1) - 0.4).clamp(min=0))
     grey = images.mean(1, keepdim=True).expand_as(images)
     images = torch.lerp(grey, images, _uniform(rng, 0.4, 1.3, size, 1, 1, 1))
-    images = _relit(rng, images)
     light = _uniform(rng, 0.75, 1.25, size, 1, 1, 1)
     tint = _uniform(rng, 0.88, 1.12, size, 3, 1, 1)
     images = images * light * tint + _uniform(rng, -0.2, 0.2, size, 1, 1, 1)
     noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
     return (images + 0.04 * _uniform(rng, 0, 1, size, 1, 1, 1) * noise).clamp(-1, 1)
-
-
-def _relit(rng: np.random.Generator, images: Tensor) -> Tensor:
-    """Mixes the colours of pictures a little, bends their tones, and shades them to one side."""
-    size = len(images)
-    mixing = torch.eye(3) + 0.3 * _uniform(rng, -1, 1, size, 3, 3)
-    mixing = mixing / mixing.sum(2, keepdim=True).clamp(min=0.3)
-    mixed = torch.einsum("bij,bjhw->bihw", mixing, images.clamp(-1, 1) / 2 + 0.5).clamp(1e-3, 1)
-    toned = mixed ** _uniform(rng, 0.65, 1.6, size, 1, 1, 1)
-    across = torch.linspace(-1, 1, images.shape[-1])
-    slopes = _uniform(rng, -0.35, 0.35, size, 2, 1)
-    shade = 1 + (slopes[:, :1] * across)[:, :, None, :] + (slopes[:, 1:] * across)[:, :, :, None]
-    return 2 * (toned * shade).clamp(0, 1) - 1
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:

@@ -16,7 +16,7 @@ from training.evaluation.thresholds import Threshold
 
 
 def reader_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]], reader: FaceReader) -> list[Threshold]:
-    """Rows on mouth and eyes.
+    """Rows on the mouth.
 
     Args:
         pairs: clips with labels, each with its reading by the face mesh.
@@ -33,8 +33,6 @@ def reader_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]], reader: FaceR
         agreement(
             "reader's mouth opening", "the face mesh", [(own.mouth_opening, m.opening) for own, _, m in seen], 0.9
         ),
-        agreement("reader's mouth width", "the face mesh", [(own.mouth_width, m.width) for own, _, m in seen], 0.9),
-        agreement("reader's blink", "the face mesh", [(own.blink, -m.eyes) for own, _, m in seen], 0.8),
         Threshold(
             "reader wrong on whether lips are closed", "<= 3 %", f"{wrong:.1%}", f"closed in {share:.0%}", wrong <= 0.03
         ),

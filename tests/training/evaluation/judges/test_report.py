@@ -91,7 +91,7 @@ class LabelReader(FaceReader):
 
 def test_a_reader_that_reads_what_is_there_passes() -> None:
     rows = reader_rows([(clip, perfect_mesh(clip)) for clip in CLIPS], LabelReader())
-    assert [row.passed for row in rows] == [True] * 5
+    assert [row.passed for row in rows] == [True] * 3
     assert rows[-1].measured == "0.0%"
 
 
@@ -100,8 +100,6 @@ def test_a_reader_that_reads_what_is_there_passes() -> None:
     [
         (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.3 * NOISE), "the label"),
         (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.5 * NOISE), "mouth opening against the face"),
-        (lambda seen: replace(seen, mouth_width=-seen.mouth_width), "width against the face mesh"),
-        (lambda seen: replace(seen, blink=np.roll(seen.blink, 20)), "blink against the face mesh"),
         (lambda seen: replace(seen, mouth_opening=seen.mouth_opening + 0.2), "whether lips are closed"),
     ],
 )
