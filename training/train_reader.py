@@ -92,6 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not args.data and not args.test:
         parser.error("--data or --test is required")
+    if args.init and not args.data:
+        parser.error("--init needs --data to go on with")
     if len({folder.name for folder in args.test}) < len(args.test):
         parser.error("folders of --test need different names: the report names them")
     torch.set_num_threads(args.threads)

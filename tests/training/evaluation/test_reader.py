@@ -188,6 +188,8 @@ def test_training_writes_a_reader_that_can_be_loaded_and_tested_again(clip: Trai
     change = {name: (after[name] - tensor).abs().max() for name, tensor in before.items() if "weight" in name}
     assert 0 < max(change.values()) < 0.02  # one step from there, not a new reader
     with pytest.raises(SystemExit):
+        main([f"--out={out}", f"--test={data}", f"--init={again}"])
+    with pytest.raises(SystemExit):
         main([f"--out={out}", f"--test={data}", f"--test={tmp_path / 'others' / 'clips'}"])
 
 
