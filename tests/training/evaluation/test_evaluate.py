@@ -68,7 +68,9 @@ def test_the_quick_signal_takes_the_bundled_reader(directory: Path, tmp_path: Pa
     result = json.loads((tmp_path / "quick.json").read_text())
     assert set(result["mouth_loss"]) == {"right", "wrong", "none"}
     assert set(result["opening_correlation"]) == {"right", "wrong", "none"}
-    assert all(accuracy["opening_correlation"] > 0.95 for accuracy in result["reader_accuracy"].values())
+    reached = {kind: accuracy["opening_correlation"] for kind, accuracy in result["reader_accuracy"].items()}
+    assert reached["held-out-drawn"] > 0.99
+    assert reached["held-out-puppets"] > 0.95
     assert not (tmp_path / "evaluation.json").exists()
 
 
