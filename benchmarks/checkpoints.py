@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from benchmarks.machine import CHECKOUT
+from benchmarks.gpu_rows.weights import random_model
+from benchmarks.machine import CHECKOUT, WORK
 from emo_rt.bundle import Bundle
 from export.bundle import build_bundle
 from export.graphs.options import BuildOptions
 from export.sources import outdated_graphs, read_sources
 from training.model.config import EmoConfig
-from training.model.model import EmoModel
-
-#: The directory of what benchmarks make and keep.
-WORK = CHECKOUT / "out" / "benchmarks"
-
-
-def check_size(name: str) -> None:
-    """Raises ValueError unless `named_checkpoint` knows the name."""
-    if not (CHECKOUT / "models" / name).exists():
-        EmoConfig.from_name(name)
 
 
 def named_checkpoint(name: str) -> Path:
@@ -38,13 +27,7 @@ def named_checkpoint(name: str) -> Path:
         return bundled
     directory = WORK / name
     if not (directory / "model.safetensors").exists():  # written last
-        torch.manual_seed(0)
-        model = EmoModel(EmoConfig.from_name(name))
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if not parameter.any():
-                    torch.nn.init.normal_(parameter, std=0.02)
-        model.save(directory)
+        random_model(EmoConfig.from_name(name)).save(directory)
     return directory
 
 

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.checkpoints import WORK, check_size, named_checkpoint
-from benchmarks.machine import machine_facts, results_file, write_results
+from benchmarks.checkpoints import named_checkpoint
+from benchmarks.gpu_rows.weights import check_size
+from benchmarks.machine import WORK, machine_facts, results_file, write_results
 from emo_rt.bundle import STEP_GRAPHS
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.onnxruntime import OnnxRuntimeEngine

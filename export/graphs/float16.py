@@ -44,7 +44,7 @@ def largest_map(model: EmoModel) -> float:
         for module in model.reference_net.modules()
         if isinstance(module, (ResnetBlock2D, Downsample2D, Upsample2D))
     ]
-    model.reference_net(latents)
+    model.reference_net(latents.to(model.reference_net.conv_in.weight.device))
     for hook in hooks:
         hook.remove()
     return max(sizes)

@@ -16,7 +16,6 @@ from benchmarks import checkpoints, constants, cpu, gpu, length, paper_size, pre
 from export.graphs.modules import ExportGraph
 from export.graphs.options import BuildOptions
 from export.sources import read_sources
-from training.evaluation.metrics import psnr
 from training.model.model import EmoModel
 
 #: Parts of a bundle that are exported within seconds.
@@ -88,39 +87,6 @@ def test_the_command_line_is_timed_as_the_voice_grows(tmp_path: Path, monkeypatc
     assert [video["report"].split(" frames")[0] for video in videos] == ["25", "50"]
     assert all(video["plan"].startswith("onnxruntime, ") for video in videos)
     assert all(50 < video["peak_mib"] < 5000 and video["wall_seconds"] > 0.5 for video in videos)
-
-
-def test_the_command_for_gpus_on_a_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A row that cannot run says why and stops no other; a row that is there is not timed again."""
-    out = tmp_path / "gpu.json"
-    rows = ["pytorch-fp32", "pytorch-fp16", "tensorrt-fp16"]
-    command = ["--models", "emo-test", "--device", "cpu", "--steps", "2", "3", "--out", str(out), "--rows"]
-    assert gpu.main([*command, *rows]) == 0
-    printed = capsys.readouterr().out
-    found = json.loads(out.read_text())["models"]["emo-test"]
-    assert list(found) == rows
-    assert 40 < found["pytorch-fp16"]["psnr"] < 100
-    assert found["pytorch-fp16"]["step_tflop"] > 0
-    assert all(found[row]["clip_seconds_2_steps"] > 0 for row in rows[:2])
-    assert "tensorrt" in found["tensorrt-fp16"]["error"]
-    assert found["tensorrt-fp16"]["error"] in printed
-    before = out.read_text()
-    assert gpu.main([*command, *rows]) == 0
-    assert out.read_text() == before
-    assert gpu.main(["--models", "emo-test", "--device", "cpu", "--steps", "2", "4", "--out", str(out)]) == 2
-
-
-def test_a_bundle_gives_the_frames_of_pytorch_in_the_command_for_gpus(
-    checkpoint: Path, fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gpu, "named_checkpoint", lambda _: checkpoint)
-    monkeypatch.setattr(checkpoints, "WORK", tmp_path)
-    monkeypatch.setattr(checkpoints, "outdated_graphs", lambda *_: {})
-    shutil.copytree(fp32, tmp_path / f"{checkpoint.name}-fp32-onnxruntime")
-    figures, frames = gpu.time_gpu_variant("emo-test", gpu.GpuVariant("fp32", "onnxruntime"), "cpu", (2, 3))
-    _, expected = gpu.time_gpu_variant("emo-test", gpu.GPU_ROWS["pytorch-fp32"], "cpu", (2, 3))
-    assert psnr(frames, expected) > 60
-    assert figures["clip_seconds_2_steps"] > 0
 
 
 def test_what_is_done_at_the_papers_size_at_the_test_size(

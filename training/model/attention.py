@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 #: Keys and values of an attention layer, each (..., k, c).
 KeyValue = tuple[Tensor, Tensor]
@@ -39,7 +39,7 @@ def attend(layer: Attention, hidden: Tensor, key: Tensor, value: Tensor) -> Tens
         x.reshape(-1, x.shape[-2], layer.heads, x.shape[-1] // layer.heads).transpose(1, 2)
         for x in (layer.to_q(hidden), key, value)
     )  # [batch, heads, tokens, head_dim]: PyTorch has no fused kernel for more dimensions
-    attended = F.scaled_dot_product_attention(query, key, value)
+    attended = scaled_dot_product_attention(query, key, value)
     out: Tensor = layer.to_out[0](attended.transpose(1, 2).reshape(hidden.shape))
     return out
 
@@ -143,6 +143,21 @@ class SpatialTransformer(nn.Module):
         maps = repeat(maps, hidden.shape[0])
         out: Tensor = maps + self.proj_out(hidden.transpose(1, 2).reshape(maps.shape))
         return out
+
+    def forward(self, maps: Tensor, frames: int, reference: KeyValue | None, audio: KeyValue | None) -> Tensor:
+        """Feature maps behind a `BackboneBlock`.
+
+        Args:
+            maps: feature maps (b·f, c, h, w).
+            frames: number of frames f of a clip.
+            reference: keys and values as in `BackboneBlock.forward`.
+            audio: keys and values as in `BackboneBlock.forward`.
+
+        Returns:
+            feature maps (b·f, c, h, w), or (voices·f, c, h, w).
+        """
+        hidden = self.block(self.enter(maps).unflatten(0, (-1, frames)), reference, audio)
+        return self.leave(hidden.flatten(0, 1), maps)
 
     @property
     def block(self) -> nn.Module:

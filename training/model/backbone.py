@@ -118,8 +118,7 @@ class Backbone(UNet):
             if attention is not None:
                 reference = conditions.reference.get(numbers[attention])
                 audio = conditions.audio.get(numbers[attention])
-                hidden = attention.enter(maps).unflatten(0, (-1, frames))
-                maps = attention.leave(attention.block(hidden, reference, audio).flatten(0, 1), maps)
+                maps = attention(maps, frames, reference, audio)
             if module is not None and temporal:
                 motion, speed = conditions.motion.get(numbers[module]), conditions.speed.get(numbers[module])
                 maps = module(maps.unflatten(0, (-1, frames)), motion, speed).flatten(0, 1)
