@@ -85,12 +85,13 @@ class TrainingClip:
         return all(len(getattr(self, name)) for name in names)
 
     @classmethod
-    def load(cls, path: Path | str, needs: Sequence[str] = ()) -> Self:
+    def load(cls, path: Path | str, needs: Sequence[str] = (), *, pictures: bool = True) -> Self:
         """Reads what `save` has written, in either form.
 
         Args:
             path: file of the clip, or of its labels in the compact form
             needs: fields that the clip must have, besides the frames and the boxes
+            pictures: whether the frames are read, which takes most of the time; without them, there are none
 
         Raises:
             ValueError: if the clip lacks a field that it must have, or its video cannot be read. It names the file and
@@ -99,10 +100,13 @@ class TrainingClip:
         if is_compact(path := Path(path)):
             from training.clips.compact import read_compact  # it loads FFmpeg
 
-            known = read_compact(path)
+            known = read_compact(path, pictures=pictures)
         else:
             with np.load(path) as archive:
-                known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in archive}
+                names = [name for name in archive if pictures or name != "frames"]
+                known = {name: str(archive[name]) if name in _STRINGS else archive[name] for name in names}
+        if not pictures:
+            known["frames"] = np.zeros((0, 0, 0, 3), np.uint8)
         missing = [name for name in (*_ALWAYS, *needs) if name not in known]
         if missing:
             raise ValueError(f"{path} has no {missing[0]}: {_HINTS.get(missing[0], _LABEL_HINT)}")

@@ -54,8 +54,12 @@ def write_compact(fields: Mapping[str, Any], labels: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_compact(labels: Path) -> dict[str, Any]:
+def read_compact(labels: Path, *, pictures: bool = True) -> dict[str, Any]:
     """Reads what `write_compact` has written; what the clip does not have is absent.
+
+    Args:
+        labels: path that ends in `.labels.npz`
+        pictures: whether the frames are read
 
     Raises:
         ValueError: if the video is missing, damaged, or not of these labels. It names the file and what to do.
@@ -65,17 +69,19 @@ def read_compact(labels: Path) -> dict[str, Any]:
     path = video_path(labels)
     try:
         with av.open(str(path)) as container:
-            frames = read_h264(container)
+            count = container.streams.video[0].frames
+            if pictures:
+                fields["frames"] = read_h264(container)
+                count = len(fields["frames"])
             voiced = bool(container.streams.audio)
-        fields["frames"] = frames
         if voiced:
-            samples = len(frames) * SAMPLE_RATE // FRAMES_PER_SECOND
+            samples = count * SAMPLE_RATE // FRAMES_PER_SECOND
             sound = read_voice(path, SAMPLE_RATE)[:samples]
             fields["waveform"] = np.pad(sound, (0, samples - len(sound))).clip(-1, 1)
     except (av.FFmpegError, InputError, OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({reason(error)}): {_HINT}") from None
-    if "face_box" in fields and len(fields["face_box"]) != len(frames):
-        raise ValueError(f"{path} has {len(frames)} frames, but {labels.name} {len(fields['face_box'])}: {_HINT}")
+    if "face_box" in fields and len(fields["face_box"]) != count:
+        raise ValueError(f"{path} has {count} frames, but {labels.name} {len(fields['face_box'])}: {_HINT}")
     return fields
 
 

@@ -32,7 +32,8 @@ class TrainingBatch:
         latents: clean latents (b, f, c, h, w)
         reference_latents: latents of another frame of the same clip (b, c, h, w)
         motion_latents: latents of the n frames before (b, n, c, h, w)
-        waveform: windows of sound that the audio encoder takes (b, samples)
+        waveform: windows of sound that the audio encoder takes (b, samples); None for images without a voice
+        position: index of the frame in the clip that its window of sound is for; 0 for videos
         head_speed: head speeds in degrees per frame (b, f + 2m); None if that of a clip is unknown
         face_region: masks of the face region (b, 1, resolution, resolution)
         loss_weight: weights of the squared error (b, f, 1, h, w), larger in the face and at the mouth
@@ -46,6 +47,7 @@ class TrainingBatch:
     head_speed: Tensor | None
     face_region: Tensor
     loss_weight: Tensor
+    position: int = 0
     before: TrainingBatch | None = None
 
 
@@ -104,14 +106,15 @@ class ClipFolder:
         # Each process starts at another clip: what one has encoded, the others find in the cache.
         start = len(paths) * processes[0] // processes[1]
         for path in tqdm(paths[start:] + paths[:start], desc="reading clips", unit="clip", disable=processes[0] > 0):
-            clip = TrainingClip.load(path)
+            encoded = cache.find(clip_name(path)) if cache else None
+            clip = TrainingClip.load(path, pictures=pictures and encoded is None)
             if not clip.knows(*needs):
                 continue
-            if pictures and clip.frames.shape[1] != config.resolution:
-                raise ValueError(f"{path} has {clip.frames.shape[1]} pixels a side, {config.name} {config.resolution}")
+            side = clip.frames.shape[1] if encoded is None else encoded.shape[-1] * config.vae_factor
+            if pictures and side != config.resolution:
+                raise ValueError(f"{path} has {side} pixels a side, {config.name} {config.resolution}")
             if cache:
-                latents[path] = cache.latents(clip_name(path), clip.frames)
-            if cache or not pictures:
+                latents[path] = cache.encode(clip_name(path), clip.frames) if encoded is None else encoded
                 clip = replace(clip, frames=clip.frames[:0].copy())  # a view would keep all of them
             clips[path] = clip
         if not clips:
@@ -148,10 +151,39 @@ class ClipFolder:
             classes.append(np.where(inside, clip.phoneme_class[wanted.clip(0, len(clip.phoneme_class) - 1)], 0))
         return torch.stack(waveforms), torch.from_numpy(np.stack(classes))
 
-    def images(self, rng: np.random.Generator, batch_size: int, weights: RegionWeights) -> TrainingBatch:
-        """Random single frames, each with another random frame of its clip as the reference (stage 1)."""
-        places = [self._place(rng, frames=1) for _ in range(batch_size)]
-        return self._batch(rng, places, weights, frames=1, motion_frames=0)
+    def images(
+        self,
+        rng: np.random.Generator,
+        batch_size: int,
+        weights: RegionWeights,
+        *,
+        still: float = 0.0,
+        voiced: bool = False,
+    ) -> TrainingBatch:
+        """Random single frames, each with another random frame of its clip as the reference (stage 1).
+
+        Args:
+            rng: source of all random choices
+            batch_size: number of frames
+            weights: weights of the error by region
+            still: share of the frames whose reference is, of a few random ones, that with the head most in its place
+            voiced: whether the sound comes along
+
+        Raises:
+            ValueError: if no clip has the voice that is asked for.
+        """
+        if voiced and not self.voiced:
+            raise ValueError("no clip has a voice to hear")
+        places = [self._place(rng, 1, clips=self.voiced if voiced else None) for _ in range(batch_size)]
+        for place in places:
+            if still and rng.random() < still:
+                place.reference = self._alike(rng, place)
+        batch = self._batch(rng, places, weights, frames=1, motion_frames=0)
+        if voiced:
+            batch.position = int(rng.integers(self.config.clip_frames))
+            sounds = [self._waveform(self.clips[place.clip], place.first - batch.position) for place in places]
+            batch.waveform = torch.stack(sounds)
+        return batch
 
     def videos(
         self,
@@ -217,6 +249,12 @@ class ClipFolder:
         clip = clips[int(rng.integers(len(clips)))]
         length = len(self.latents[clip])
         return _Place(clip, int(rng.integers(behind, length - frames + 1)), int(rng.integers(length)))
+
+    def _alike(self, rng: np.random.Generator, place: _Place) -> int:
+        """Of a few random frames of the clip, the one whose face is nearest to where it is in the place's frame."""
+        faces = self.clips[place.clip].face_box[:, :3]  # the height depends on the mouth
+        candidates = rng.integers(len(faces), size=STILL_CHOICES)
+        return int(candidates[np.abs(faces[candidates] - faces[place.first]).sum(1).argmin()])
 
     def _movement(self, place: _Place, frames: int, behind: int) -> float:
         """Mean head speed in degrees per frame; infinite where it is unknown, since the head may move."""

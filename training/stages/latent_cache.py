@@ -31,23 +31,24 @@ class LatentCache:
         self.directory = Path(folder) / f"latents-{encoder_fingerprint(vae)}"
         self.vae = vae
 
-    @torch.no_grad()
-    def latents(self, name: str, frames: np.ndarray) -> Tensor:
-        """Latents (t, c, h, w) in float16 of a clip, encoded if the cache lacks them.
+    def find(self, name: str) -> Tensor | None:
+        """Latents (t, c, h, w) in float16 of a clip, or None if the cache lacks them."""
+        path = self._path(name)
+        return torch.from_numpy(np.load(path)) if path.exists() else None
 
-        Args:
-            name: name of the clip
-            frames: RGB uint8 frames (t, h, w, 3) of the clip
-        """
-        path = self.directory / f"{name}.npy"
-        if not path.exists():
-            device = next(self.vae.parameters()).device
-            parts = to_float(torch.from_numpy(frames)).split(ENCODED_FRAMES)
-            latents = torch.cat([self.vae.encode(part.to(device)).half().cpu() for part in parts])
-            self.directory.mkdir(exist_ok=True)
-            with atomic_write(path) as file:
-                np.save(file, latents.numpy())
-        return torch.from_numpy(np.load(path))
+    @torch.no_grad()
+    def encode(self, name: str, frames: np.ndarray) -> Tensor:
+        """Latents (t, c, h, w) in float16 of a clip's RGB uint8 frames (t, h, w, 3), which the cache keeps."""
+        device = next(self.vae.parameters()).device
+        parts = to_float(torch.from_numpy(frames)).split(ENCODED_FRAMES)
+        latents = torch.cat([self.vae.encode(part.to(device)).half().cpu() for part in parts]).contiguous()
+        self.directory.mkdir(exist_ok=True)
+        with atomic_write(self._path(name)) as file:
+            np.save(file, latents.numpy())
+        return latents
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.npy"
 
 
 def encoder_fingerprint(vae: VAE) -> str:

@@ -60,8 +60,9 @@ class StageLoss:
     def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
         recipe, model = self.recipe, self.model
         if self.stage == "image":
-            batch = self.clips.images(rng, recipe.batch_size, recipe.weights)
-            conditions = self.image_conditions(batch)
+            batch = self.clips.images(rng, recipe.batch_size, recipe.weights, still=recipe.still, voiced=recipe.hears)
+            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout) if recipe.hears else None
+            conditions = self.image_conditions(batch, heard)
         else:
             batch = self.clips.videos(
                 rng,
@@ -89,15 +90,31 @@ class StageLoss:
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 
-    def image_conditions(self, batch: TrainingBatch) -> Conditions:
-        """Conditions of the image stage: the portrait and the face region, without motion frames and voice."""
+    def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:
+        """Conditions of the image stage: the portrait, the face region, and the voice if the batch has one.
+
+        Args:
+            batch: batch of single frames
+            heard: whether each sample hears its voice (b,); None means that all do
+        """
         model, portrait = self.model, batch.reference_latents.to(self.device)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
-        return Conditions.merged(
+        faces = Conditions.merged(
             model.backbone.reference_conditions(model.reference_net(portrait)[0]),
             model.backbone.known_frame_conditions(portrait, no_motion),
-            Conditions(face_latents=model.face_locator(batch.face_region.to(self.device))),
         )
+        region = batch.face_region.to(self.device)
+        if batch.waveform is None:
+            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(region)))
+        margins = 2 * model.config.audio_margin
+        features = self._features(batch.waveform, heard)[:, batch.position : batch.position + 1 + margins]
+        return Conditions.merged(faces, model.voice_and_place(features, None, region))
+
+    @torch.no_grad()
+    def _features(self, waveform: Tensor, heard: Tensor | None) -> Tensor:
+        """A(f) (b, f + 2m, audio_features) of windows of sound (b, samples), zeros where they are not `heard` (b,)."""
+        features: Tensor = self.model.audio_encoder(waveform.to(self.device))
+        return features if heard is None else features * heard.to(features)[:, None, None]
 
     def video_conditions(
         self, batch: TrainingBatch, heard: Tensor | None = None, motion_noise: Tensor | None = None
@@ -112,11 +129,8 @@ class StageLoss:
         model = self.model
         assert batch.waveform is not None
         assert batch.motion_latents is not None
-        with torch.no_grad():
-            features = model.audio_encoder(batch.waveform.to(self.device))
+        features = self._features(batch.waveform, heard)
         motion = batch.motion_latents.to(self.device)
-        if heard is not None:
-            features = features * heard.to(features)[:, None, None]
         if motion_noise is not None:
             deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
             motion = motion + deviation * torch.randn_like(motion)

@@ -25,13 +25,15 @@ class Recipe:
             small one
         face_weight: weight of the squared error in the face box (elsewhere 1)
         mouth_weight: weight of the squared error at the mouth (elsewhere 1)
+        hears: whether the image stage hears the voice too, and trains the audio layers (*ours*: single frames of many
+            people teach a small model what lips do sooner than clips of a few)
         audio_dropout: share of the samples that train without a voice, so that guidance can compare with none
         first_clips: share of the samples without motion frames, whose reference is the frame before: the start of a
             video
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
             recorded: a clip must not add to the errors of the one before
         motion_noise: largest standard deviation of the noise on the motion frames, against drift from clip to clip
-        still: share of the windows that are chosen for a still head, where only the mouth moves
+        still: share of the samples that are chosen for a still head, where only the mouth moves
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
             as the others: most heads are slow
         high_noise: share of the timesteps that are drawn from the noisiest 40 %, which decide the mouth
@@ -44,6 +46,7 @@ class Recipe:
     accumulate: int = 1
     face_weight: float = 1.0
     mouth_weight: float = 1.0
+    hears: bool = False
     audio_dropout: float = 0.05
     first_clips: float = 0.1
     own_motion: float = 0.0

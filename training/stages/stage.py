@@ -15,8 +15,14 @@ REQUIRED_FIELDS = {
 }
 
 
-def trained_parameters(model: EmoModel, stage: str) -> list[str]:
-    """Names of the parameters that a stage trains (paper, section 3.3)."""
+def trained_parameters(model: EmoModel, stage: str, hears: bool = False) -> list[str]:
+    """Names of the parameters that a stage trains (paper, section 3.3).
+
+    Args:
+        model: model that is trained
+        stage: one of `STAGES`
+        hears: whether the image stage trains the audio layers too
+    """
 
     def trains(name: str) -> bool:
         part = name.split(".", 1)[0]
@@ -29,7 +35,8 @@ def trained_parameters(model: EmoModel, stage: str) -> list[str]:
                 ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")
             )
         if stage == "image":
-            return part in ("backbone", "reference_net", "face_locator") and not (temporal or audio)
+            trained = ("backbone", "reference_net", "face_locator", *(("audio_projection",) if hears else ()))
+            return part in trained and not (temporal or (audio and not hears))
         if stage == "video":
             return part in ("backbone", "reference_net", "face_locator", "audio_projection") and not speed
         return part == "speed_encoder" or (part == "backbone" and temporal)

@@ -102,7 +102,7 @@ class Trainer:
             images, _ = self.clips.frames(np.random.default_rng(options.seed), FITTED_FRAMES)
             model.vae.fit_shortcut(images.to(self.device))
         self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
-        names = set(trained_parameters(model, stage))
+        names = set(trained_parameters(model, stage, recipe.hears))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
         model.eval()  # there is no dropout anywhere; the losses drop conditions
@@ -219,7 +219,7 @@ class Trainer:
             return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
         loss = StageLoss(model, self.stage, self.recipe, self.clips, self.phoneme_head)
         if self.stage == "image":
-            batch = self.clips.images(rng, 4, RegionWeights())
+            batch = self.clips.images(rng, 4, RegionWeights(), voiced=self.recipe.hears)
             conditions = loss.image_conditions(batch)
         else:
             batch = self.clips.videos(rng, 4, RegionWeights())

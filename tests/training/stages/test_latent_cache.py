@@ -9,22 +9,46 @@ import pytest
 import torch
 from tiny_models import emo_model
 
+from training.clips import compact
+from training.speakers.speaker import make_clip
+from training.stages.data import ClipFolder
 from training.stages.latent_cache import LatentCache
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
 
 
-def test_frames_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latents_are_kept(tmp_path: Path) -> None:
     vae = emo_model().vae
-    encoded = LatentCache(tmp_path, vae).latents("clip", FRAMES)
+    assert LatentCache(tmp_path, vae).find("clip") is None
+    encoded = LatentCache(tmp_path, vae).encode("clip", FRAMES)
     assert encoded.dtype == torch.float16
     assert encoded.shape == (40, 4, 8, 8)
+    found = LatentCache(tmp_path, vae).find("clip")
+    assert found is not None
+    assert torch.equal(found, encoded)
+    assert found.stride() == encoded.stride()  # what is computed from either is the same bits
 
-    def no_more(images: torch.Tensor) -> torch.Tensor:
+
+def test_clips_are_encoded_once_and_their_pictures_read_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = emo_model()
+    clip = make_clip(1, seconds=0.4, resolution=32)
+    clip.save(tmp_path / "1.npz")
+    clip.save(tmp_path / "2.labels.npz")
+    first = ClipFolder(tmp_path, model.config, model.vae)
+
+    def no_more(*_: object) -> None:
         raise AssertionError("it is in the cache")
 
-    monkeypatch.setattr(vae, "encode", no_more)
-    assert torch.equal(LatentCache(tmp_path, vae).latents("clip", FRAMES), encoded)
+    monkeypatch.setattr(model.vae, "encode", no_more)
+    monkeypatch.setattr(compact, "read_h264", no_more)
+    again = ClipFolder(tmp_path, model.config, model.vae)
+    for one, other in zip(first.latents, again.latents, strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(first.clips, again.clips, strict=True):
+        np.testing.assert_array_equal(one.waveform, other.waveform)
+        assert len(other.waveform) == 10 * 640
 
 
 def test_another_encoder_has_a_cache_of_its_own_and_another_decoder_has_not(tmp_path: Path) -> None:
@@ -46,5 +70,5 @@ def test_a_cache_that_cannot_be_written_leaves_no_half_file(tmp_path: Path, monk
 
     monkeypatch.setattr(np, "save", half)
     with pytest.raises(OSError, match="no space left"):
-        cache.latents("clip", FRAMES)
+        cache.encode("clip", FRAMES)
     assert not list(cache.directory.iterdir())
