@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the clips with puppets, others with drawn heads (default: 1 with --portraits)",
     )
+    parser.add_argument(
+        "--still-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the puppets whose heads keep still while their faces move (default: %(default)s)",
+    )
     parser.add_argument("--compact", action="store_true", help="small clips: videos with labels beside them")
     parser.add_argument(
         "--augmented-share",
@@ -92,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             split=args.split,
             augmented_share=args.augmented_share,
             puppet_share=float(args.portraits is not None) if args.puppet_share is None else args.puppet_share,
+            still_share=args.still_share,
             compact=args.compact,
         )
         write_corpus(folder, settings, args.portraits, args.workers)

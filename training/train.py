@@ -8,7 +8,7 @@ stage   what it learns                                        what trains
 vae     pictures to latents and back                          the VAE
 decoder latents to pictures, for latents that stay as they    the VAE's decoder
         are (optional)
-audio   the phonemes of a voice                               the wav2vec 2.0 encoder
+audio   what a voice says, and what the mouth does            the wav2vec 2.0 encoder, its projection
 image   a frame from another frame of the same clip           Backbone (without temporal and audio
                                                               layers), ReferenceNet, Face Locator
 video   n + f contiguous frames from the voice                the same, temporal modules, audio layers

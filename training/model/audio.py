@@ -50,7 +50,11 @@ class AudioEncoder(nn.Module):
         Returns:
             audio features (b, f + 2m, audio_features).
         """
-        features = torch.cat(self.hidden_states(waveform), -1)
+        return self.features(self.hidden_states(waveform))
+
+    def features(self, hidden_states: tuple[Tensor, ...]) -> Tensor:
+        """A(f) (b, f + 2m, audio_features) of the outputs of all blocks, which `hidden_states` gives."""
+        features = torch.cat(hidden_states, -1)
         features = features.unflatten(1, (-1, self.features_per_frame)).mean(2)
         context = self.config.audio_context
         return features[:, context : features.shape[1] - context]

@@ -40,6 +40,7 @@ class CorpusSettings:
         split: "all", or the split of `training.speakers.speech.voices` whose speakers and voices are taken.
         augmented_share: share of the clips with an imperfect sound; None takes 0.6 of training and 0 of held-out clips.
         puppet_share: share of the clips that show photo puppets; the others show drawn heads.
+        still_share: share of the puppets whose heads keep still while their faces move.
         compact: whether clips are written in their compact form (`training.clips.compact`).
 
     Raises:
@@ -53,6 +54,7 @@ class CorpusSettings:
     split: str = ALL_SPLITS
     augmented_share: float | None = None
     puppet_share: float = 0.0
+    still_share: float = 0.0
     compact: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class CorpusSettings:
             raise ValueError(f"--augmented-share is between 0 and 1, not {self.augmented_share}")
         if not 0 <= self.puppet_share <= 1:
             raise ValueError(f"--puppet-share is between 0 and 1, not {self.puppet_share}")
+        if not 0 <= self.still_share <= 1:
+            raise ValueError(f"--still-share is between 0 and 1, not {self.still_share}")
         if self.resolution % 2 and (self.compact or self.puppet_share):
             raise ValueError(f"--resolution is even with --portraits or --compact, not {self.resolution}")
 
@@ -85,6 +89,10 @@ class CorpusSettings:
     def shows_puppet(self, seed: int) -> bool:
         """Whether the clip of a seed shows a puppet; a higher share only turns drawn heads into puppets."""
         return float(np.random.default_rng([seed, 0xCA57]).random()) < self.puppet_share
+
+    def keeps_still(self, seed: int) -> bool:
+        """Whether the head of a seed's puppet keeps still; a higher share only stills others."""
+        return float(np.random.default_rng([seed, 0x57111]).random()) < self.still_share
 
     def file(self, seed: int) -> str:
         """The name of the file of a seed's clip."""
@@ -140,7 +148,8 @@ def _remember(out: Path, settings: CorpusSettings, cast: Cast | None) -> None:
             file.write(json.dumps(now, indent=1).encode())
         return
     try:
-        before = {name: json.loads(path.read_text())[name] for name in now}
+        before = {"still_share": 0.0, **json.loads(path.read_text())}
+        before = {name: before[name] for name in now}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not say what the clips are ({error}): give another folder") from None
     for name, value in now.items():
@@ -176,4 +185,5 @@ def _made(clip: _ClipToMake, settings: CorpusSettings) -> TrainingClip:
     if clip.photograph is None:
         return make_clip(clip.seed, *size, voices=voices, augmented_share=share)
     photograph = Photograph.load(clip.photograph)
-    return make_puppet_clip(clip.seed, photograph, *size, voices=voices, augmented_share=share)
+    still = settings.keeps_still(clip.seed)
+    return make_puppet_clip(clip.seed, photograph, *size, voices=voices, augmented_share=share, still=still)

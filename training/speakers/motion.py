@@ -82,3 +82,8 @@ class Motion(TensorRows):
         given = {"mouth_opening": mouth_opening, **curves}
         tensors = {name: torch.tensor(np.asarray(curve, np.float32)) for name, curve in given.items()}
         return dataclasses.replace(cls.rest(len(mouth_opening)), **tensors)
+
+    def with_still_head(self) -> Motion:
+        """The same face on a head and shoulders that do not move."""
+        names = ("rotation", "translation", "shoulders")
+        return dataclasses.replace(self, **{name: torch.zeros_like(getattr(self, name)) for name in names})

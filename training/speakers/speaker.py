@@ -51,6 +51,7 @@ def make_puppet_clip(
     *,
     voices: str | None = None,
     augmented_share: float | None = None,
+    still: bool = False,
 ) -> TrainingClip:
     """The clip of a seed with the face of a photograph. Where its eyes look is unknown.
 
@@ -61,11 +62,14 @@ def make_puppet_clip(
         resolution: side of a frame in pixels, even.
         voices: as for `make_clip`.
         augmented_share: as for `make_clip`.
+        still: whether the head keeps still, and only the face moves.
 
     Raises:
         ValueError: if there is no such split.
     """
     performance = perform(seed, seconds, puppet=True, voices=voices, augmented_share=augmented_share)
+    if still:
+        performance = replace(performance, motion=performance.motion.with_still_head())
     puppet, look = Puppet.of(photograph), sample_look(np.random.default_rng([seed, 0x100C]))
     rendering = render_puppet(puppet, performance.motion, look, resolution)
     # A head that is turned in the photograph is turned further.

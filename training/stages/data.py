@@ -133,12 +133,16 @@ class ClipFolder:
             mouths.append(box_mask(clip.mouth_box[index], self.config.resolution, margin=0.2))
         return to_float(torch.stack(frames)), torch.stack(mouths)
 
-    def phonemes(self, rng: np.random.Generator, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Random windows of sound (b, samples) at 16 kHz, and the phoneme classes in them (b, k) at 50 Hz.
+    def voices(self, rng: np.random.Generator, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Random windows of sound, what is said in them, and what the mouth does.
 
-        Every clip must have a waveform and phoneme classes: ask for them with `needs`.
+        Every clip must have a waveform, phoneme classes and mouth labels: ask for them with `needs`.
+
+        Returns:
+            windows (b, samples) at 16 kHz, phoneme classes (b, k) at 50 Hz, and opening and width of the mouth
+            (b, f, 2) in the frames of the clip that the window is for; beyond the end of a video the mouth rests.
         """
-        waveforms, classes = [], []
+        waveforms, classes, mouths = [], [], []
         for _ in range(batch_size):
             clip = self.clips[rng.integers(len(self.clips))]
             first = int(rng.integers(len(clip.face_box)))
@@ -149,7 +153,11 @@ class ClipFolder:
             wanted = np.arange(position, position + rate * self.config.audio_window_frames)
             inside = (wanted >= 0) & (wanted < len(clip.phoneme_class))
             classes.append(np.where(inside, clip.phoneme_class[wanted.clip(0, len(clip.phoneme_class) - 1)], 0))
-        return torch.stack(waveforms), torch.from_numpy(np.stack(classes))
+            frames = slice(first, first + self.config.clip_frames)
+            shape = np.stack([clip.mouth_opening[frames], clip.mouth_width[frames]], 1)
+            rest = np.tile(np.array([0, 0.5], np.float32), (self.config.clip_frames - len(shape), 1))
+            mouths.append(np.concatenate([shape, rest]))
+        return torch.stack(waveforms), torch.from_numpy(np.stack(classes)), torch.from_numpy(np.stack(mouths)).float()
 
     def images(
         self,

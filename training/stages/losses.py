@@ -12,6 +12,10 @@ from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
 from training.stages.data import ClipFolder, TrainingBatch
 from training.stages.recipe import Recipe
+from training.stages.voice_heads import VoiceHeads
+
+#: Weight of the squared error of the mouth against the cross entropy of the phonemes.
+MOUTH_SHAPE_WEIGHT = 10.0
 
 
 class StageLoss:
@@ -22,12 +26,12 @@ class StageLoss:
         stage: one of `training.stages.stage.STAGES`
         recipe: settings of the stage
         clips: clips to sample from, with latents for the image, video and speed stages
-        phoneme_head: layer that reads phonemes from the last block of the audio encoder, for the audio stage
+        voice_heads: layers that read phonemes and mouths from the voice, for the audio stage
     """
 
-    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, clips: ClipFolder, phoneme_head: nn.Module) -> None:
+    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, clips: ClipFolder, voice_heads: VoiceHeads) -> None:
         self.model, self.stage, self.recipe, self.clips = model, stage, recipe, clips
-        self.phoneme_head = phoneme_head
+        self.voice_heads = voice_heads
         self.device = next(model.parameters()).device
         self.scheduler = noise_scheduler(model.config)
 
@@ -53,9 +57,13 @@ class StageLoss:
         return error + 0.5 * edges + 1e-6 * posterior.kl().mean()
 
     def _audio_loss(self, rng: np.random.Generator) -> Tensor:
-        waveform, classes = (x.to(self.device) for x in self.clips.phonemes(rng, self.recipe.batch_size))
-        logits = self.phoneme_head(self.model.audio_encoder.hidden_states(waveform)[-1])
-        return nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
+        waveform, classes, mouths = (x.to(self.device) for x in self.clips.voices(rng, self.recipe.batch_size))
+        encoder = self.model.audio_encoder
+        hidden_states = encoder.hidden_states(waveform)
+        logits = self.voice_heads.read_phonemes(hidden_states[-1])
+        read = self.voice_heads.read_mouth(self.model.audio_projection(encoder.features(hidden_states)))
+        wrong_phonemes = nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
+        return wrong_phonemes + MOUTH_SHAPE_WEIGHT * (read - mouths).square().mean()
 
     def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
         recipe, model = self.recipe, self.model

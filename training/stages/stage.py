@@ -9,7 +9,7 @@ STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
 
 #: Fields that the clips of a stage must have, besides frames and boxes. Clips without them are left out.
 REQUIRED_FIELDS = {
-    "audio": ("waveform", "phoneme_class"),
+    "audio": ("waveform", "phoneme_class", "mouth_opening", "mouth_width"),
     "video": ("waveform",),
     "speed": ("waveform", "head_speed"),
 }
@@ -28,8 +28,10 @@ def trained_parameters(model: EmoModel, stage: str, hears: bool = False) -> list
         part = name.split(".", 1)[0]
         temporal, speed = "motion_modules" in name, "_speed" in name
         audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
-        if stage in ("vae", "audio"):
-            return part == {"vae": "vae", "audio": "audio_encoder"}[stage]
+        if stage == "vae":
+            return part == "vae"
+        if stage == "audio":
+            return part in ("audio_encoder", "audio_projection")
         if stage == "decoder":
             return name.startswith(
                 ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")

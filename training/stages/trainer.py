@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from training.clips.phonemes import PHONEME_CLASSES
 from training.model.model import EmoModel
 from training.stages.checkpoint import resume, save_checkpoint
 from training.stages.data import ClipFolder
@@ -29,6 +28,7 @@ from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
 from training.stages.stage import REQUIRED_FIELDS, trained_parameters
+from training.stages.voice_heads import VoiceHeads
 
 #: Steps between two lines of the log.
 LOG_INTERVAL = 20
@@ -80,7 +80,7 @@ class Trainer:
         loss: loss of the model in training
         held_out_loss: loss of the averaged model on held-out clips; None without such clips
         trained: parameters that train
-        phoneme_head: linear layer that reads phonemes from the last block of the audio encoder, for the audio stage
+        voice_heads: layers that read phonemes and mouths from the voice, for the audio stage
 
     Raises:
         FileNotFoundError: if a directory has no clips.
@@ -101,7 +101,7 @@ class Trainer:
         if stage == "vae" and model.config.vae_shortcut:
             images, _ = self.clips.frames(np.random.default_rng(options.seed), FITTED_FRAMES)
             model.vae.fit_shortcut(images.to(self.device))
-        self.phoneme_head = nn.Linear(model.config.wav2vec2["hidden_size"], len(PHONEME_CLASSES)).to(self.device)
+        self.voice_heads = VoiceHeads(model.config).to(self.device)
         names = set(trained_parameters(model, stage, recipe.hears))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
@@ -110,17 +110,17 @@ class Trainer:
             use_channels_last(model)
         self.trained = [parameter for name, parameter in model.named_parameters() if name in names]
         if stage == "audio":
-            self.trained += self.phoneme_head.parameters()
+            self.trained += self.voice_heads.parameters()
         # The recipe gives whole learning rates, and the scheduler multiplies: the optimizer's own is 1.
         self.optimizer = torch.optim.AdamW(self.trained, lr=1.0, weight_decay=0.01, fused=True)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         self.step = 0
         self.scheduler = self._learning_rates()
-        self.loss = StageLoss(model, stage, recipe, self.clips, self.phoneme_head)
+        self.loss = StageLoss(model, stage, recipe, self.clips, self.voice_heads)
         self.held_out_loss = None
         if options.held_out:
             others = self._read_clips(options.held_out)
-            self.held_out_loss = StageLoss(self.averaged, stage, recipe, others, self.phoneme_head)
+            self.held_out_loss = StageLoss(self.averaged, stage, recipe, others, self.voice_heads)
 
     def run(self) -> None:
         """Trains until the recipe's last step. The first process logs, and saves now and then and at the end.
@@ -193,7 +193,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "head": self.phoneme_head.state_dict(),
+            "head": self.voice_heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -201,7 +201,7 @@ class Trainer:
         """Takes the state of an earlier run, whose recipe may have had other steps and another learning rate."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.phoneme_head.load_state_dict(state["head"])
+        self.voice_heads.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.scheduler = self._learning_rates()
@@ -217,7 +217,7 @@ class Trainer:
             return None
         if self.stage in ("vae", "decoder"):
             return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
-        loss = StageLoss(model, self.stage, self.recipe, self.clips, self.phoneme_head)
+        loss = StageLoss(model, self.stage, self.recipe, self.clips, self.voice_heads)
         if self.stage == "image":
             batch = self.clips.images(rng, 4, RegionWeights(), voiced=self.recipe.hears)
             conditions = loss.image_conditions(batch)

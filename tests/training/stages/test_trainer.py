@@ -87,7 +87,7 @@ def test_clips_that_only_measure_change_nothing_and_their_loss_is_logged(
     assert [line["loss"] for line in measured if "loss" in line] == [line["loss"] for line in without]
     assert run.held_out_loss is not None
     assert measured[-1]["held_out_loss"] == pytest.approx(mean_loss(run.held_out_loss, HELD_OUT_BATCHES), abs=1e-6)
-    own = StageLoss(run.averaged, stage, recipe, run.clips, run.phoneme_head)
+    own = StageLoss(run.averaged, stage, recipe, run.clips, run.voice_heads)
     assert mean_loss(own, HELD_OUT_BATCHES) != measured[-1]["held_out_loss"]
 
 
