@@ -83,6 +83,19 @@ def test_clips_of_puppets_can_be_read_with_every_label(portraits: Path, tmp_path
         assert clip.face_box[:, 2].min() > 8
 
 
+def test_a_share_of_the_puppets_keep_their_heads_still(portraits: Path, tmp_path: Path) -> None:
+    stilled = [{s for s in range(400) if CorpusSettings(still_share=share).keeps_still(s)} for share in (0, 0.3, 1)]
+    assert [len(seeds) for seeds in (stilled[0], stilled[2])] == [0, 400]
+    assert 0.25 < len(stilled[1]) / 400 < 0.35
+    speeds = []
+    for share in ("0", "1"):
+        options = ["--portraits", str(portraits), "--workers", "1", "--still-share", share, "--seed", "7"]
+        assert corpus.main(["--out", str(tmp_path / share), *SMALL, "--clips", "1", *options]) == 0
+        speeds.append(TrainingClip.load(next((tmp_path / share).glob("*.npz"))).head_speed)
+    assert speeds[0].all()
+    assert not speeds[1].any()
+
+
 def test_a_share_of_the_clips_shows_puppets_and_a_higher_share_only_adds_some() -> None:
     shown = [
         {seed for seed in range(400) if CorpusSettings(puppet_share=share).shows_puppet(seed)}
@@ -97,6 +110,7 @@ def test_a_share_of_the_clips_shows_puppets_and_a_higher_share_only_adds_some() 
     ("options", "words"),
     [
         (["--seconds", "0.6"], "was begun with --seconds 0.4, not 0.6: go on with the same, or give another folder"),
+        (["--still-share", "0.5"], "was begun with --still-share 0.0, not 0.5"),
         (["--compact"], "was begun with --compact False, not True"),
         (["--split", "train"], "was begun with --split all, not train"),
     ],

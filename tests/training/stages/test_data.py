@@ -66,6 +66,31 @@ def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path)
     assert still.mean() < 0.8 * moving.mean()
 
 
+def test_references_with_the_head_in_its_place_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
+    data = trainer("image", clips, tmp_path).clips
+    clip = data.clips[0]
+    data.clips, data.latents = [clip], [torch.arange(25.0).view(25, 1, 1, 1).expand_as(data.latents[0])]
+    data.clips[0] = replace(clip, face_box=np.arange(25, dtype=np.float32)[:, None] + np.zeros((25, 4), np.float32))
+    data.voiced = [0]
+    distances = []
+    for share in (0.0, 1.0):
+        batch = data.images(np.random.default_rng(0), 64, RegionWeights(), still=share, voiced=True)
+        distances.append((batch.latents[:, 0] - batch.reference_latents)[:, 0, 0, 0].abs().mean())
+    assert distances[1] < 0.35 * distances[0]
+
+
+def test_mouths_rest_beyond_the_end_of_a_video(clips: Path, tmp_path: Path) -> None:
+    data = trainer("audio", clips, tmp_path).clips
+    data.clips = [replace(data.clips[0], mouth_opening=np.full(25, 0.7), mouth_width=np.full(25, 0.2))]
+    waveform, classes, mouths = data.voices(np.random.default_rng(0), 64)
+    assert (len(waveform), len(classes), mouths.shape) == (64, 64, (64, data.config.clip_frames, 2))
+    inside = mouths[..., 0] > 0.5
+    assert inside[:, 0].all()
+    assert not inside[:, -1].all()
+    torch.testing.assert_close(mouths[inside], torch.tensor([0.7, 0.2]).expand(int(inside.sum()), 2))
+    torch.testing.assert_close(mouths[~inside], torch.tensor([0.0, 0.5]).expand(int((~inside).sum()), 2))
+
+
 def test_rare_head_speeds_can_be_asked_for_as_often_as_others(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
     slow, fast = data.config.speed_centers[0], data.config.speed_centers[-1]

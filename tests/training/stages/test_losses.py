@@ -14,6 +14,23 @@ from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 
 
+def test_an_image_hears_what_its_frame_of_a_clip_would_hear(clips: Path, tmp_path: Path) -> None:
+    run = trainer("image", clips, tmp_path, replace(Recipe.load("emo-test", "image"), hears=True))
+    batch = run.clips.images(np.random.default_rng(0), 3, RegionWeights(), voiced=True)
+    assert batch.waveform is not None
+    assert batch.position > 0
+    conditions = run.loss.image_conditions(batch)
+    features = run.model.audio_encoder(batch.waveform)
+    clip = run.model.voice_and_place(features, None, batch.face_region)
+    for number, (key, value) in conditions.audio.items():
+        assert key.shape[:2] == (3, 1)
+        torch.testing.assert_close(key[:, 0], clip.audio[number][0][:, batch.position])
+        torch.testing.assert_close(value[:, 0], clip.audio[number][1][:, batch.position])
+    deaf = run.loss.image_conditions(batch, torch.zeros(3, dtype=torch.bool)).audio[0][0]
+    silence = run.model.voice_and_place(torch.zeros_like(features), None, batch.face_region).audio[0][0]
+    torch.testing.assert_close(deaf, silence[:, :1])
+
+
 def test_dropped_voices_and_motion_frames_are_zeros(clips: Path, tmp_path: Path) -> None:
     run = trainer(
         "video",

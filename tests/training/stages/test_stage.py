@@ -22,7 +22,7 @@ def parts(stage: str) -> set[str]:
 
 def test_each_stage_trains_the_parts_that_the_paper_says() -> None:
     assert parts("vae") == parts("decoder") == {"vae"}
-    assert parts("audio") == {"audio_encoder"}
+    assert parts("audio") == {"audio_encoder", "audio_projection"}
     assert parts("image") == {"backbone", "reference_net", "face_locator"}
     assert parts("video") == {"backbone", "reference_net", "face_locator", "audio_projection"}
     assert parts("speed") == {"backbone", "speed_encoder"}
@@ -35,6 +35,22 @@ def test_the_image_stage_knows_neither_time_nor_voice() -> None:
     backbone = {name for name, _ in emo_model().named_parameters() if name.startswith("backbone.")}
     assert {name for name in backbone if "_speed" not in name} == video & backbone
     assert all("motion_modules" in name or "_audio" in name or "audio_embedding" in name for name in added)
+
+
+def test_an_image_stage_that_hears_trains_the_audio_layers_too() -> None:
+    image, hearing = (set(trained_parameters(emo_model(), "image", hears)) for hears in (False, True))
+    video = set(trained_parameters(emo_model(), "video"))
+    assert image < hearing < video
+    assert {name for name in video - hearing if "motion_modules" not in name} == set()
+
+
+def test_a_step_of_an_image_stage_that_hears_changes_all_that_trains(clips: Path, tmp_path: Path) -> None:
+    run = trainer("image", clips, tmp_path, replace(Recipe.load("emo-test", "image"), hears=True, audio_dropout=0))
+    run.train_step()
+    for name, parameter in run.model.named_parameters():
+        if parameter.requires_grad and not idle("image", name):
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
 
 
 def test_the_speed_stage_trains_temporal_modules_and_speed_layers_only() -> None:
