@@ -166,10 +166,13 @@ class StageLoss:
         batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
 
     def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
-        """Random timesteps (b,), a share of them from the noisiest 40 %."""
+        """Random timesteps (b,), a share of them from the noisiest 40 %, and a share the noisiest one."""
         steps = int(self.scheduler.config["num_train_timesteps"])
         lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
-        return torch.from_numpy(rng.uniform(lowest, steps).astype(np.int64))
+        timesteps = rng.uniform(lowest, steps).astype(np.int64)
+        if self.recipe.pure_noise:
+            timesteps[rng.random(size) < self.recipe.pure_noise] = steps - 1
+        return torch.from_numpy(timesteps)
 
 
 @torch.no_grad()

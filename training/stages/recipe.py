@@ -37,6 +37,8 @@ class Recipe:
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
             as the others: most heads are slow
         high_noise: share of the timesteps that are drawn from the noisiest 40 %, which decide the mouth
+        pure_noise: share of the timesteps that are the noisiest one, where sampling begins: there, the voice alone
+            says what the mouth does
         ema: decay of the average of the weights, which the checkpoint keeps
     """
 
@@ -54,6 +56,7 @@ class Recipe:
     still: float = 0.0
     every_speed: float = 0.0
     high_noise: float = 0.0
+    pure_noise: float = 0.0
     ema: float = 0.999
 
     def __post_init__(self) -> None:
@@ -62,7 +65,16 @@ class Recipe:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
-        for name in ("audio_dropout", "first_clips", "own_motion", "still", "every_speed", "high_noise", "ema"):
+        for name in (
+            "audio_dropout",
+            "first_clips",
+            "own_motion",
+            "still",
+            "every_speed",
+            "high_noise",
+            "pure_noise",
+            "ema",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
         if self.still + self.every_speed > 1:
