@@ -22,7 +22,7 @@ from training.model.model import EmoModel
 from training.model.pipeline import voice_window
 from training.model.schedule import noise_scheduler
 from training.model.vae import decode_frames, encode_frames
-from training.stages.data import TrainingBatch, head_speed_around
+from training.stages.data import TrainingBatch
 from training.stages.regions import MOUTH_MARGIN, latent_shares, region_around
 
 #: Timesteps, of 1000, from almost pure noise, to which latents are noised.
@@ -174,9 +174,11 @@ def _batch(model: EmoModel, windows: Sequence[_Window]) -> TrainingBatch:
         portraits.append(latents[0])
         frames.append(latents[1:])
         voices.append(voice_window(config, clip.waveform, first))
-        speeds.append(head_speed_around(clip, first, f, config.audio_margin))
-        regions.append(region_around(clip.face_box[first : first + f], config.resolution, config.face_region_margin))
-        mouths.append(latent_shares(clip.mouth_box[first : first + f], config, MOUTH_MARGIN))
+        around = np.arange(first - config.audio_margin, first + f + config.audio_margin)
+        speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
+        faces, lips = (torch.from_numpy(boxes[first : first + f]) for boxes in (clip.face_box, clip.mouth_box))
+        regions.append(region_around(faces, config.resolution, config.face_region_margin))
+        mouths.append(latent_shares(lips, config, MOUTH_MARGIN))
     encoded = torch.stack(frames)  # [b, n + f, c, h, w]
     return TrainingBatch(
         latents=encoded[:, n:],

@@ -25,13 +25,13 @@ class Resumable(Protocol):
         """Takes a state that `state_dict` has given."""
 
 
-def save_checkpoint(directory: Path, model: EmoModel, run: Resumable) -> None:
+def save_checkpoint(directory: Path, model: EmoModel, run: Resumable | None) -> None:
     """Writes a checkpoint, which replaces the earlier one only when all of its files are written.
 
     Args:
         directory: directory of the checkpoint
         model: what the checkpoint holds for use
-        run: what resumes from it
+        run: what resumes from it; None writes no state
 
     Raises:
         OSError: if a file cannot be written, on a full disk for one. The earlier checkpoint is still there.
@@ -39,7 +39,8 @@ def save_checkpoint(directory: Path, model: EmoModel, run: Resumable) -> None:
     partial = directory / "partial"
     try:
         model.save(partial)
-        torch.save(run.state_dict(), partial / STATE_FILE)
+        if run:
+            torch.save(run.state_dict(), partial / STATE_FILE)
         for path in sorted(path for path in partial.rglob("*") if path.is_file()):
             kept = directory / path.relative_to(partial)
             kept.parent.mkdir(exist_ok=True)

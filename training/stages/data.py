@@ -1,4 +1,8 @@
-"""Training samples: random windows of recorded or generated clips, the same for the same random generator."""
+"""Training samples: random windows of recorded or generated clips, on the device that computes.
+
+All random choices are PyTorch's, so that they follow from `torch.manual_seed`, and a step can be captured whole in a
+CUDA graph: nothing here waits for the device.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emo_rt.cascade.audio import clip_window, samples_per_frame, window
 from training.clips.clip import TrainingClip
 from training.clips.folder import clip_paths
 from training.clips.names import clip_name
 from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
+from training.stages.clip_tensors import ClipTensors
 from training.stages.latent_cache import LatentCache
 from training.stages.regions import RegionWeights, box_mask, error_weights, region_around
 
@@ -33,7 +36,7 @@ class TrainingBatch:
         reference_latents: latents of another frame of the same clip (b, c, h, w)
         motion_latents: latents of the n frames before (b, n, c, h, w)
         waveform: windows of sound that the audio encoder takes (b, samples); None for images without a voice
-        position: index of the frame in the clip that its window of sound is for; 0 for videos
+        position: index of the frame (b,) in the clip that its window of sound is for; None for videos
         head_speed: head speeds in degrees per frame (b, f + 2m); None if that of a clip is unknown
         face_region: masks of the face region (b, 1, resolution, resolution)
         loss_weight: weights of the squared error (b, f, 1, h, w), larger in the face and at the mouth
@@ -47,23 +50,42 @@ class TrainingBatch:
     head_speed: Tensor | None
     face_region: Tensor
     loss_weight: Tensor
-    position: int = 0
+    position: Tensor | None = None
     before: TrainingBatch | None = None
 
 
-@dataclass
-class _Place:
-    """Where a sample comes from.
+@dataclass(frozen=True)
+class WindowChoice:
+    """Which windows the samples of the video and speed stages come from.
+
+    Attributes:
+        still: share of the windows with a still head: of a few random windows, the stillest
+        every_speed: share of the windows whose head is as fast as a random one of the speed buckets: of a few random
+            windows, the nearest
+        first_clips: share of the windows that stand for the first clip of a video: their motion frames are zeros, and
+            their reference is the frame before
+        before: number of clips before the window that the batch has too, with the same references
+    """
+
+    still: float = 0.0
+    every_speed: float = 0.0
+    first_clips: float = 0.0
+    before: int = 0
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where samples come from: a clip, and two of the frames of all clips, each (b,).
 
     Attributes:
         clip: index of the clip
-        first: index of the first frame in the clip
-        reference: index of the reference frame in the clip
+        first: the sample's first frame
+        reference: its reference frame
     """
 
-    clip: int
-    first: int
-    reference: int
+    clip: Tensor
+    first: Tensor
+    reference: Tensor
 
 
 class ClipFolder:
@@ -76,12 +98,13 @@ class ClipFolder:
         needs: fields of `TrainingClip` that a clip must have; clips without them are left out
         processes: index of this process and number of processes; they share the encoding
         pictures: whether the frames are read; their resolution does not matter otherwise
+        shortest: number of frames that a clip must have; shorter ones are left out
+        device: where the clips are kept and the samples are made; None means on the CPU
 
     Attributes:
         config: size of the model
-        clips: clips by name, without their frames where latents stand for them
-        latents: latents (t, c, h, w) in float16 of each clip; empty without a VAE
-        voiced: indices of the clips with a voice; the others serve as single frames only
+        names: name of each clip
+        tensors: the clips themselves
 
     Raises:
         FileNotFoundError: if there is no clip.
@@ -97,6 +120,8 @@ class ClipFolder:
         needs: Sequence[str] = (),
         processes: tuple[int, int] = (0, 1),
         pictures: bool = True,
+        shortest: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         self.config = config
         paths = clip_paths(directory)
@@ -108,7 +133,7 @@ class ClipFolder:
         for path in tqdm(paths[start:] + paths[:start], desc="reading clips", unit="clip", disable=processes[0] > 0):
             encoded = cache.find(clip_name(path)) if cache else None
             clip = TrainingClip.load(path, pictures=pictures and encoded is None)
-            if not clip.knows(*needs):
+            if not clip.knows(*needs) or len(clip.face_box) < shortest:
                 continue
             side = clip.frames.shape[1] if encoded is None else encoded.shape[-1] * config.vae_factor
             if pictures and side != config.resolution:
@@ -119,21 +144,26 @@ class ClipFolder:
             clips[path] = clip
         if not clips:
             TrainingClip.load(paths[0], needs)  # raises the error that names the missing field
-        self.clips = [clips[path] for path in sorted(clips)]
-        self.latents = [latents[path] for path in sorted(latents)]
-        self.voiced = [index for index, clip in enumerate(self.clips) if clip.knows("waveform")]
+            raise ValueError(f"no clip in {directory} has the {shortest} frames that a sample needs")
+        found = sorted(clips)
+        self.names = [clip_name(path) for path in found]
+        self.tensors = ClipTensors.of(
+            [clips.pop(path) for path in found],
+            config,
+            device or torch.device("cpu"),
+            [latents.pop(path) for path in found] if cache else None,
+        )
+        self._speeds = torch.tensor(config.speed_centers, device=device)
+        self._rest = torch.tensor([0, 0.5], device=device)  # opening and width of a mouth at rest
 
-    def frames(self, rng: np.random.Generator, batch_size: int) -> tuple[Tensor, Tensor]:
+    def frames(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Random frames (b, 3, h, w) in [-1, 1], and masks of the mouths in them (b, 1, h, w), 0 or 1."""
-        frames, mouths = [], []
-        for _ in range(batch_size):
-            clip = self.clips[rng.integers(len(self.clips))]
-            index = rng.integers(len(clip.frames))
-            frames.append(torch.from_numpy(clip.frames[index]))
-            mouths.append(box_mask(clip.mouth_box[index], self.config.resolution, margin=0.2))
-        return to_float(torch.stack(frames)), torch.stack(mouths)
+        pictures = self.tensors.pictures
+        assert pictures is not None
+        index = self._draw((batch_size,), 1).first
+        return to_float(pictures[index]), box_mask(self.tensors.mouth_box[index], self.config.resolution, margin=0.2)
 
-    def voices(self, rng: np.random.Generator, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def voices(self, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Random windows of sound, what is said in them, and what the mouth does.
 
         Every clip must have a waveform, phoneme classes and mouth labels: ask for them with `needs`.
@@ -142,189 +172,152 @@ class ClipFolder:
             windows (b, samples) at 16 kHz, phoneme classes (b, k) at 50 Hz, and opening and width of the mouth
             (b, f, 2) in the frames of the clip that the window is for; beyond the end of a video the mouth rests.
         """
-        waveforms, classes, mouths = [], [], []
-        for _ in range(batch_size):
-            clip = self.clips[rng.integers(len(self.clips))]
-            first = int(rng.integers(len(clip.face_box)))
-            start, _ = self._window(first)
-            waveforms.append(self._waveform(clip, first))
-            rate = len(clip.phoneme_class) // len(clip.face_box)
-            position = rate * start // self._samples_per_frame
-            wanted = np.arange(position, position + rate * self.config.audio_window_frames)
-            inside = (wanted >= 0) & (wanted < len(clip.phoneme_class))
-            classes.append(np.where(inside, clip.phoneme_class[wanted.clip(0, len(clip.phoneme_class) - 1)], 0))
-            frames = slice(first, first + self.config.clip_frames)
-            shape = np.stack([clip.mouth_opening[frames], clip.mouth_width[frames]], 1)
-            rest = np.tile(np.array([0, 0.5], np.float32), (self.config.clip_frames - len(shape), 1))
-            mouths.append(np.concatenate([shape, rest]))
-        return torch.stack(waveforms), torch.from_numpy(np.stack(classes)), torch.from_numpy(np.stack(mouths)).float()
+        clips, places = self.tensors, self._draw((batch_size,), 1)
+        around = self.config.audio_margin + self.config.audio_context
+
+        def labels(values: Tensor, rest: Tensor, first: int, frames: int) -> Tensor:
+            """Values of frames from `first` on, counted from the place; `rest` beyond the ends of the clip."""
+            wanted = places.first[:, None] + torch.arange(first, first + frames, device=clips.device)
+            start = clips.start[places.clip, None]
+            stop = start + clips.length[places.clip, None]
+            inside = ((wanted >= start) & (wanted < stop))[..., None]
+            return torch.where(inside, values[wanted.clamp(start, stop - 1)], rest)
+
+        silence = clips.phoneme_class.new_zeros(())
+        classes = labels(clips.phoneme_class, silence, -around, self.config.audio_window_frames).flatten(1)
+        mouths = labels(clips.mouth, self._rest, 0, self.config.clip_frames)
+        return self._sound(places.clip, places.first), classes, mouths
 
     def images(
-        self,
-        rng: np.random.Generator,
-        batch_size: int,
-        weights: RegionWeights,
-        *,
-        still: float = 0.0,
-        voiced: bool = False,
+        self, batch_size: int, weights: RegionWeights, *, still: float = 0.0, voiced: bool = False
     ) -> TrainingBatch:
         """Random single frames, each with another random frame of its clip as the reference (stage 1).
 
         Args:
-            rng: source of all random choices
             batch_size: number of frames
             weights: weights of the error by region
             still: share of the frames whose reference is, of a few random ones, that with the head most in its place
-            voiced: whether the sound comes along
+            voiced: whether the sound comes along, with the frame anywhere in its clip
 
         Raises:
             ValueError: if no clip has the voice that is asked for.
         """
-        if voiced and not self.voiced:
+        if voiced and not len(self.tensors.voiced):
             raise ValueError("no clip has a voice to hear")
-        places = [self._place(rng, 1, clips=self.voiced if voiced else None) for _ in range(batch_size)]
-        for place in places:
-            if still and rng.random() < still:
-                place.reference = self._alike(rng, place)
-        batch = self._batch(rng, places, weights, frames=1, motion_frames=0)
+        device = self.tensors.device
+        places = self._draw((batch_size,), 1, voiced=voiced)
+        if still:
+            alike = torch.rand(batch_size, device=device) < still
+            places = replace(places, reference=torch.where(alike, self._alike(places), places.reference))
+        batch = self._batch(places, weights, frames=1, motion_frames=0)
         if voiced:
-            batch.position = int(rng.integers(self.config.clip_frames))
-            sounds = [self._waveform(self.clips[place.clip], place.first - batch.position) for place in places]
-            batch.waveform = torch.stack(sounds)
+            batch.position = torch.randint(self.config.clip_frames, (batch_size,), device=device)
+            batch.waveform = self._sound(places.clip, places.first - batch.position)
         return batch
 
-    def videos(
-        self,
-        rng: np.random.Generator,
-        batch_size: int,
-        weights: RegionWeights,
-        *,
-        still: float = 0.0,
-        every_speed: float = 0.0,
-        first_clips: float = 0.0,
-        before: bool = False,
-    ) -> TrainingBatch:
+    def videos(self, batch_size: int, weights: RegionWeights, choice: WindowChoice = WindowChoice()) -> TrainingBatch:
         """Random windows of n + f contiguous frames, of which the first n are motion frames (stages 2 and 3).
 
         Args:
-            rng: source of all random choices
             batch_size: number of windows
             weights: weights of the error by region
-            still: share of the windows with a still head: of a few random windows, the stillest
-            every_speed: share of the windows whose head is as fast as a random one of the speed buckets: of a few
-                random windows, the nearest
-            first_clips: share of the windows that stand for the first clip of a video: their motion frames are zeros,
-                and their reference is the frame before
-            before: whether the batch has the f frames before the window too, with the same references
+            choice: which windows
 
         Raises:
             ValueError: if no clip has a voice.
         """
-        if not self.voiced:
+        if not len(self.tensors.voiced):
             raise ValueError("no clip has a voice, and only the image stage trains on videos without sound")
-        n, f = self.config.motion_frames, self.config.clip_frames
-        places = []
-        for _ in range(batch_size):
-            kind, wanted = rng.random(), float(rng.choice(self.config.speed_centers))
-            choices = SPEED_CHOICES if kind < still + every_speed else 1
-            if kind < still:
-                wanted, choices = 0.0, STILL_CHOICES
-            drawn = [self._place(rng, f, n + f * before, self.voiced) for _ in range(choices)]
-            places.append(min(drawn, key=lambda place: abs(self._movement(place, f, n) - wanted)))
-        begins = rng.random(batch_size) < first_clips
-        for place, begin in zip(places, begins, strict=True):
-            place.reference = place.first - 1 if begin else place.reference
-        videos = self._batch(rng, places, weights, f, n)
+        n, f, device = self.config.motion_frames, self.config.clip_frames, self.tensors.device
+        behind = n + f * choice.before
+        places = self._chosen(batch_size, choice, behind)
+        begins = torch.rand(batch_size, device=device) < choice.first_clips
+        places = replace(places, reference=torch.where(begins, places.first - 1, places.reference))
+        videos = self._batch(places, weights, f, n)
         assert videos.motion_latents is not None
-        videos.motion_latents[torch.from_numpy(begins)] = 0
-        if before:
-            earlier = [replace(place, first=place.first - f) for place in places]
-            videos.before = self._batch(rng, earlier, weights, f, n)
+        videos.motion_latents = videos.motion_latents * ~begins[:, None, None, None, None]
+        latest = videos
+        for _ in range(choice.before):
+            places = replace(places, first=places.first - f)
+            latest.before = self._batch(places, weights, f, n)
+            latest = latest.before
         return videos
 
-    def _place(
-        self, rng: np.random.Generator, frames: int, behind: int = 0, clips: Sequence[int] | None = None
-    ) -> _Place:
-        """A random window of a random clip, and a random reference frame.
+    def _draw(self, shape: tuple[int, ...], frames: int, behind: int = 0, *, voiced: bool = False) -> _Places:
+        """Random windows of random clips, and random reference frames; each field has this shape.
 
         Args:
-            rng: source of all random choices
-            frames: length of the window
-            behind: number of frames that the clip must have before the window
-            clips: indices of the clips to choose from; None means all
+            shape: shape of the fields
+            frames: length of the windows
+            behind: number of frames that a clip must have before its window
+            voiced: whether the clips must have a voice
         """
-        clips = range(len(self.clips)) if clips is None else clips
-        clip = clips[int(rng.integers(len(clips)))]
-        length = len(self.latents[clip])
-        return _Place(clip, int(rng.integers(behind, length - frames + 1)), int(rng.integers(length)))
+        clips = self.tensors
+        clip = torch.randint(len(clips.voiced) if voiced else len(clips.start), shape, device=clips.device)
+        clip = clips.voiced[clip] if voiced else clip
+        start, length = clips.start[clip], clips.length[clip]
+        first, reference = (
+            (torch.rand(shape, device=clips.device, dtype=torch.float64) * choices).long()
+            for choices in (length - frames - behind + 1, length)
+        )
+        return _Places(clip, start + behind + first, start + reference)
 
-    def _alike(self, rng: np.random.Generator, place: _Place) -> int:
-        """Of a few random frames of the clip, the one whose face is nearest to where it is in the place's frame."""
-        faces = self.clips[place.clip].face_box[:, :3]  # the height depends on the mouth
-        candidates = rng.integers(len(faces), size=STILL_CHOICES)
-        return int(candidates[np.abs(faces[candidates] - faces[place.first]).sum(1).argmin()])
+    def _chosen(self, batch_size: int, choice: WindowChoice, behind: int) -> _Places:
+        """Windows of clips with a voice, some of them chosen by how fast the head turns in them."""
+        n, f, device = self.config.motion_frames, self.config.clip_frames, self.tensors.device
+        share = choice.still + choice.every_speed
+        choices = SPEED_CHOICES if choice.every_speed else STILL_CHOICES if choice.still else 1
+        drawn = self._draw((batch_size, choices), f, behind, voiced=True)
+        kind = torch.rand(batch_size, 1, device=device)
+        wanted = self._speeds[torch.randint(len(self._speeds), (batch_size, 1), device=device)]
+        wanted = wanted * (kind >= choice.still)
+        number = torch.where(kind < choice.still, STILL_CHOICES, torch.where(kind < share, SPEED_CHOICES, 1))
+        around = torch.arange(-n, f, device=device)
+        movement = self.tensors.head_speed[drawn.first[..., None] + around].mean(-1)
+        distance = (movement - wanted).abs().nan_to_num(posinf=1e9)
+        outside = torch.arange(choices, device=device) >= number
+        best = distance.masked_fill(outside, 1e10).argmin(1, keepdim=True)
+        return _Places(*(field.gather(1, best)[:, 0] for field in (drawn.clip, drawn.first, drawn.reference)))
 
-    def _movement(self, place: _Place, frames: int, behind: int) -> float:
-        """Mean head speed in degrees per frame; infinite where it is unknown, since the head may move."""
-        speed = self.clips[place.clip].head_speed[place.first - behind : place.first + frames]
-        return float(speed.mean()) if len(speed) else float("inf")
+    def _alike(self, places: _Places) -> Tensor:
+        """Of a few random frames of each clip, that whose face is nearest to where it is in the place's frame (b,)."""
+        clips = self.tensors
+        faces = clips.face_box[:, :3]  # the height depends on the mouth
+        shape = (len(places.clip), STILL_CHOICES)
+        within = torch.rand(shape, device=clips.device, dtype=torch.float64) * clips.length[places.clip, None]
+        candidates = clips.start[places.clip, None] + within.long()
+        distance = (faces[candidates] - faces[places.first][:, None]).abs().sum(-1)
+        return candidates.gather(1, distance.argmin(1, keepdim=True))[:, 0]
 
-    def _batch(
-        self, rng: np.random.Generator, places: list[_Place], weights: RegionWeights, frames: int, motion_frames: int
-    ) -> TrainingBatch:
+    def _batch(self, places: _Places, weights: RegionWeights, frames: int, motion_frames: int) -> TrainingBatch:
         """The samples of `places`, as videos if there are motion frames, else as images."""
-        config, video = self.config, motion_frames > 0
-        latents, references, motions, waveforms, speeds, regions, loss_weights = [], [], [], [], [], [], []
-        for place in places:
-            clip, encoded, first = self.clips[place.clip], self.latents[place.clip], place.first
-            latents.append(encoded[first : first + frames].float())
-            references.append(encoded[place.reference].float())
-            motions.append(encoded[first - motion_frames : first].float())
-            waveforms.append(self._waveform(clip, first))
-            if clip.knows("head_speed"):
-                speeds.append(head_speed_around(clip, first, frames, config.audio_margin))
-            faces, mouths = clip.face_box[first : first + frames], clip.mouth_box[first : first + frames]
-            margin = float(rng.uniform(0.5, 1.5)) * config.face_region_margin
-            regions.append(region_around(faces, config.resolution, margin))
-            loss_weights.append(error_weights(faces, mouths, config, weights))
+        config, clips, video = self.config, self.tensors, motion_frames > 0
+        latents = clips.latents
+        assert latents is not None
+        shown, earlier = (
+            places.first[:, None] + torch.arange(first, stop, device=clips.device)
+            for first, stop in ((0, frames), (-motion_frames, 0))
+        )
+        margin = (0.5 + torch.rand(len(shown), device=clips.device)) * config.face_region_margin
         return TrainingBatch(
-            latents=torch.stack(latents),
-            reference_latents=torch.stack(references),
-            motion_latents=torch.stack(motions) if video else None,
-            waveform=torch.stack(waveforms) if video else None,
-            head_speed=torch.stack(speeds) if video and len(speeds) == len(places) else None,
-            face_region=torch.stack(regions),
-            loss_weight=torch.stack(loss_weights),
+            latents=latents[shown].float(),
+            reference_latents=latents[places.reference].float(),
+            motion_latents=latents[earlier].float() if video else None,
+            waveform=self._sound(places.clip, places.first) if video else None,
+            head_speed=self._head_speed(places, frames) if video and clips.knows_speed else None,
+            face_region=region_around(clips.face_box[shown], config.resolution, margin),
+            loss_weight=error_weights(clips.face_box[shown], clips.mouth_box[shown], config, weights),
         )
 
-    @property
-    def _samples_per_frame(self) -> int:
-        return samples_per_frame(self.config.sample_rate, self.config.frames_per_second)
+    def _sound(self, clip: Tensor, first: Tensor) -> Tensor:
+        """Windows (b, samples) that the audio encoder takes for clips whose first frames are `first` (b,)."""
+        config = self.config
+        around = config.audio_margin + config.audio_context
+        return self.tensors.sound(clip, first - around, config.audio_window_frames)
 
-    def _window(self, first_frame: int) -> tuple[int, int]:
-        """Start and stop, in samples, of the sound that the audio encoder takes for a clip."""
-        return clip_window(
-            first_frame,
-            clip_frames=self.config.clip_frames,
-            audio_margin=self.config.audio_margin,
-            audio_context=self.config.audio_context,
-            samples_per_frame=self._samples_per_frame,
-        )
-
-    def _waveform(self, clip: TrainingClip, first_frame: int) -> Tensor:
-        return torch.from_numpy(window(clip.waveform, *self._window(first_frame)))
-
-
-def head_speed_around(clip: TrainingClip, first: int, frames: int, margin: int) -> Tensor:
-    """Head speeds (frames + 2 * margin,) in degrees per frame around a window of frames.
-
-    Beyond the ends of the clip, the speed at the end repeats.
-
-    Args:
-        clip: clip with head speeds
-        first: index of the first frame of the window
-        frames: length of the window
-        margin: number of frames before the window and after it
-    """
-    around = np.arange(first - margin, first + frames + margin)
-    return torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float()
+    def _head_speed(self, places: _Places, frames: int) -> Tensor:
+        """Head speeds (b, f + 2m) in degrees per frame; beyond the ends of a clip, the speed at the end repeats."""
+        clips, margin = self.tensors, self.config.audio_margin
+        around = places.first[:, None] + torch.arange(-margin, frames + margin, device=clips.device)
+        start, length = clips.start[places.clip, None], clips.length[places.clip, None]
+        return clips.head_speed[around.clamp(start, start + length - 1)]

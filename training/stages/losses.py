@@ -10,7 +10,7 @@ from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
-from training.stages.data import ClipFolder, TrainingBatch
+from training.stages.data import ClipFolder, TrainingBatch, WindowChoice
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
 
@@ -37,15 +37,29 @@ class StageLoss:
 
     def __call__(self, rng: np.random.Generator) -> Tensor:
         """Loss () of a random batch; all random choices, PyTorch's too, follow from `rng`."""
-        torch.manual_seed(int(rng.integers(2**63)))
-        if self.stage in ("vae", "decoder"):
-            return self._vae_loss(rng)
-        if self.stage == "audio":
-            return self._audio_loss(rng)
-        return self._diffusion_loss(rng)
+        own_clips = self.seed(rng)
+        return self.compute(own_clips)
 
-    def _vae_loss(self, rng: np.random.Generator) -> Tensor:
-        images, mouths = (x.to(self.device) for x in self.clips.frames(rng, self.recipe.batch_size))
+    def seed(self, rng: np.random.Generator) -> int:
+        """Seeds PyTorch, from which the next batch follows, and chooses how many clips before it are generated."""
+        torch.manual_seed(int(rng.integers(2**63)))
+        generates = self.stage in ("video", "speed") and rng.random() < self.recipe.own_motion
+        return int(rng.integers(1, self.recipe.own_clips + 1)) if generates else 0
+
+    def compute(self, own_clips: int) -> Tensor:
+        """Loss () of a random batch. On a GPU nothing waits for the result, so that a CUDA graph can capture it.
+
+        Args:
+            own_clips: number of clips before the batch's that the model generates itself, for their motion frames
+        """
+        if self.stage in ("vae", "decoder"):
+            return self._vae_loss()
+        if self.stage == "audio":
+            return self._audio_loss()
+        return self._diffusion_loss(own_clips)
+
+    def _vae_loss(self) -> Tensor:
+        images, mouths = (x.to(self.device) for x in self.clips.frames(self.recipe.batch_size))
         vae = self.model.vae
         posterior = vae.posterior(images)
         decoded = vae.reconstruct(posterior.sample())
@@ -56,8 +70,8 @@ class StageLoss:
         )
         return error + 0.5 * edges + 1e-6 * posterior.kl().mean()
 
-    def _audio_loss(self, rng: np.random.Generator) -> Tensor:
-        waveform, classes, mouths = (x.to(self.device) for x in self.clips.voices(rng, self.recipe.batch_size))
+    def _audio_loss(self) -> Tensor:
+        waveform, classes, mouths = self.clips.voices(self.recipe.batch_size)
         encoder = self.model.audio_encoder
         hidden_states = encoder.hidden_states(waveform)
         logits = self.voice_heads.read_phonemes(hidden_states[-1])
@@ -65,35 +79,26 @@ class StageLoss:
         wrong_phonemes = nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
         return wrong_phonemes + MOUTH_SHAPE_WEIGHT * (read - mouths).square().mean()
 
-    def _diffusion_loss(self, rng: np.random.Generator) -> Tensor:
+    def _diffusion_loss(self, own_clips: int) -> Tensor:
         recipe, model = self.recipe, self.model
+        size = recipe.batch_size
+        heard = torch.rand(size, device=self.device) >= recipe.audio_dropout
         if self.stage == "image":
-            batch = self.clips.images(rng, recipe.batch_size, recipe.weights, still=recipe.still, voiced=recipe.hears)
-            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout) if recipe.hears else None
+            batch = self.clips.images(size, recipe.weights, still=recipe.still, voiced=recipe.hears)
             conditions = self.image_conditions(batch, heard)
         else:
-            batch = self.clips.videos(
-                rng,
-                recipe.batch_size,
-                recipe.weights,
-                still=recipe.still,
-                every_speed=recipe.every_speed,
-                first_clips=recipe.first_clips,
-                before=rng.random() < recipe.own_motion,
-            )
-            if batch.before:
-                self.generate_motion(batch)
-            heard = torch.from_numpy(rng.random(recipe.batch_size) >= recipe.audio_dropout)
-            motion_noise = torch.from_numpy(rng.uniform(0, recipe.motion_noise, recipe.batch_size)).float()
+            choice = WindowChoice(recipe.still, recipe.every_speed, recipe.first_clips, own_clips)
+            batch = self.clips.videos(size, recipe.weights, choice)
+            self.generate_motion(batch)
+            motion_noise = recipe.motion_noise * torch.rand(size, device=self.device)
             conditions = self.video_conditions(batch, heard, motion_noise)
-        latents = batch.latents.to(self.device)
-        size = len(latents)
-        timestep = self._timesteps(rng, size).to(self.device)
+        latents = batch.latents
+        timestep = self._timesteps(size)
         noise = torch.randn_like(latents)
         noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
         prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
-        weight = batch.loss_weight.to(self.device)
+        weight = batch.loss_weight
         error = error * self.model.vae.channel_weights()[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
@@ -105,23 +110,24 @@ class StageLoss:
             batch: batch of single frames
             heard: whether each sample hears its voice (b,); None means that all do
         """
-        model, portrait = self.model, batch.reference_latents.to(self.device)
+        model, portrait = self.model, batch.reference_latents
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
         faces = Conditions.merged(
             model.backbone.reference_conditions(model.reference_net(portrait)[0]),
             model.backbone.known_frame_conditions(portrait, no_motion),
         )
-        region = batch.face_region.to(self.device)
-        if batch.waveform is None:
-            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(region)))
-        margins = 2 * model.config.audio_margin
-        features = self._features(batch.waveform, heard)[:, batch.position : batch.position + 1 + margins]
-        return Conditions.merged(faces, model.voice_and_place(features, None, region))
+        if batch.waveform is None or batch.position is None:
+            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(batch.face_region)))
+        heard_around = 2 * model.config.audio_margin + 1  # frames of features that one frame hears
+        wanted = batch.position[:, None] + torch.arange(heard_around, device=self.device)
+        features = self._features(batch.waveform, heard)
+        features = features.gather(1, wanted[..., None].expand(-1, -1, features.shape[-1]))
+        return Conditions.merged(faces, model.voice_and_place(features, None, batch.face_region))
 
     @torch.no_grad()
     def _features(self, waveform: Tensor, heard: Tensor | None) -> Tensor:
         """A(f) (b, f + 2m, audio_features) of windows of sound (b, samples), zeros where they are not `heard` (b,)."""
-        features: Tensor = self.model.audio_encoder(waveform.to(self.device))
+        features: Tensor = self.model.audio_encoder(waveform)
         return features if heard is None else features * heard.to(features)[:, None, None]
 
     def video_conditions(
@@ -138,41 +144,45 @@ class StageLoss:
         assert batch.waveform is not None
         assert batch.motion_latents is not None
         features = self._features(batch.waveform, heard)
-        motion = batch.motion_latents.to(self.device)
+        motion = batch.motion_latents
         if motion_noise is not None:
             deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
             motion = motion + deviation * torch.randn_like(motion)
         head_speed = None
         if self.stage == "speed":
             assert batch.head_speed is not None
-            head_speed = batch.head_speed.to(self.device)
+            head_speed = batch.head_speed
         return Conditions.merged(
-            model.voice_and_place(features, head_speed, batch.face_region.to(self.device)),
-            model.portrait_and_motion(batch.reference_latents.to(self.device), motion),
+            model.voice_and_place(features, head_speed, batch.face_region),
+            model.portrait_and_motion(batch.reference_latents, motion),
         )
 
     @torch.no_grad()
     def generate_motion(self, batch: TrainingBatch) -> None:
-        """Replaces the motion frames by generated ones, except in first clips, which have none."""
-        before, motion = batch.before, batch.motion_latents
-        assert before is not None
-        assert motion is not None
-        conditions = self.video_conditions(before)
-        latents = torch.randn_like(before.latents, device=self.device)
-        self.scheduler.set_timesteps(1)
-        (timestep,) = self.scheduler.timesteps
-        prediction = self.model.backbone(latents, timestep.to(self.device).expand(len(latents)), conditions)
-        generated = self.scheduler.step(prediction, int(timestep), latents).prev_sample  # type: ignore[union-attr]
-        batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].cpu(), motion)
+        """Replaces the motion frames by those of the clips before, if the batch has any, generated one after the other.
 
-    def _timesteps(self, rng: np.random.Generator, size: int) -> Tensor:
+        First clips have no motion frames and keep none.
+        """
+        before, motion = batch.before, batch.motion_latents
+        if before is None or motion is None:
+            return
+        self.generate_motion(before)
+        conditions = self.video_conditions(before)
+        latents = torch.randn_like(before.latents)
+        self.scheduler.set_timesteps(1)
+        first = int(self.scheduler.timesteps[0])
+        timestep = torch.full((len(latents),), first, device=self.device)
+        prediction = self.model.backbone(latents, timestep, conditions)
+        generated = self.scheduler.step(prediction, first, latents).prev_sample  # type: ignore[union-attr]
+        batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].float(), motion)
+
+    def _timesteps(self, size: int) -> Tensor:
         """Random timesteps (b,), a share of them from the noisiest 40 %, and a share the noisiest one."""
         steps = int(self.scheduler.config["num_train_timesteps"])
-        lowest = np.where(rng.random(size) < self.recipe.high_noise, 0.6 * steps, 0)
-        timesteps = rng.uniform(lowest, steps).astype(np.int64)
-        if self.recipe.pure_noise:
-            timesteps[rng.random(size) < self.recipe.pure_noise] = steps - 1
-        return torch.from_numpy(timesteps)
+        high, pure, place = torch.rand(3, size, device=self.device)
+        lowest = 0.6 * (high < self.recipe.high_noise)
+        timesteps = (steps * (lowest + (1 - lowest) * place)).long().clamp(max=steps - 1)
+        return timesteps.masked_fill(pure < self.recipe.pure_noise, steps - 1)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from training.model.config import read_config_file
+from training.model.config import EmoConfig, read_config_file
 from training.stages.regions import RegionWeights
 
 #: Steps over which the learning rate rises at the start.
@@ -32,6 +32,7 @@ class Recipe:
             video
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
             recorded: a clip must not add to the errors of the one before
+        own_clips: largest number of clips that are generated one after the other for this
         motion_noise: largest standard deviation of the noise on the motion frames, against drift from clip to clip
         still: share of the samples that are chosen for a still head, where only the mouth moves
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
@@ -52,6 +53,7 @@ class Recipe:
     audio_dropout: float = 0.05
     first_clips: float = 0.1
     own_motion: float = 0.0
+    own_clips: int = 1
     motion_noise: float = 0.0
     still: float = 0.0
     every_speed: float = 0.0
@@ -60,7 +62,7 @@ class Recipe:
     ema: float = 0.999
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate"):
+        for name in ("steps", "batch_size", "accumulate", "own_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.learning_rate <= 0:
@@ -85,11 +87,22 @@ class Recipe:
         """Weights of the squared error by region."""
         return RegionWeights(self.face_weight, self.mouth_weight)
 
-    def learning_rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: a linear warm-up times a cosine decay to a tenth."""
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Learning rate: a linear warm-up times a cosine decay to a tenth.
+
+        Args:
+            step: number of finished steps
+            progress: share of the training that is done, from 0 to 1
+        """
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
-        decay = 0.55 + 0.45 * math.cos(math.pi * step / self.steps)
+        decay = 0.55 + 0.45 * math.cos(math.pi * min(progress, 1.0))
         return self.learning_rate * warmup * decay
+
+    def shortest_clip(self, stage: str, config: EmoConfig) -> int:
+        """Number of frames that a clip must have to train a stage: those of a window and of all clips before it."""
+        if stage not in ("video", "speed"):
+            return 1
+        return config.motion_frames + config.clip_frames * (1 + (self.own_clips if self.own_motion else 0))
 
     @classmethod
     def load(cls, config: str | Path, stage: str) -> Recipe:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from training.model.model import EmoModel
@@ -23,7 +24,7 @@ from training.stages.checkpoint import resume, save_checkpoint
 from training.stages.data import ClipFolder
 from training.stages.log import TrainingLog
 from training.stages.losses import StageLoss, mean_loss
-from training.stages.performance import checkpoint_gradients, fast_cpu_bfloat16, use_channels_last
+from training.stages.performance import CapturedSteps, checkpoint_gradients, fast_cpu_bfloat16, use_channels_last
 from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
@@ -53,6 +54,9 @@ class TrainingOptions:
         device: where to compute; on `cuda`, each process takes a GPU
         mixed_precision: `bf16` computes in bfloat16 where that is safe; weights stay in float32
         gradient_checkpointing: whether the backward pass computes activations again, which saves memory
+        cuda_graph: whether a GPU replays steps that were captured once, so that it never waits for Python
+        minutes: time that the stage trains instead of the recipe's steps; learning rates then follow the clock
+        resumable: whether checkpoints have `state.pt`, which is three times as large as the model
     """
 
     data: Path
@@ -63,6 +67,9 @@ class TrainingOptions:
     device: Literal["cpu", "cuda"] = "cpu"
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
+    cuda_graph: bool = False
+    minutes: float | None = None
+    resumable: bool = True
 
 
 class Trainer:
@@ -73,8 +80,10 @@ class Trainer:
         stage: one of `training.stages.stage.STAGES`
         recipe: settings of the stage
         options: where and on what it trains
+        clips: clips to train on, if they are in memory already; None reads them
 
     Attributes:
+        averaged: the model with averaged weights, which the checkpoint holds
         step: number of finished steps
         clips: clips to train on
         loss: loss of the model in training
@@ -87,7 +96,9 @@ class Trainer:
         ValueError: if the clips do not fit the model or the stage.
     """
 
-    def __init__(self, model: EmoModel, stage: str, recipe: Recipe, options: TrainingOptions) -> None:
+    def __init__(
+        self, model: EmoModel, stage: str, recipe: Recipe, options: TrainingOptions, clips: ClipFolder | None = None
+    ) -> None:
         self.stage, self.recipe, self.options = stage, recipe, options
         self.accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.mixed_precision)
         self.device = self.accelerator.device
@@ -97,10 +108,10 @@ class Trainer:
             checkpoint_gradients(model)
         if self.device.type == "cpu" and options.mixed_precision == "bf16":
             self.attention = fast_cpu_bfloat16(model)
-        self.clips = self._read_clips(options.data)
+        self.clips = clips or self._read_clips(options.data)
         if stage == "vae" and model.config.vae_shortcut:
-            images, _ = self.clips.frames(np.random.default_rng(options.seed), FITTED_FRAMES)
-            model.vae.fit_shortcut(images.to(self.device))
+            torch.manual_seed(options.seed)
+            model.vae.fit_shortcut(self.clips.frames(FITTED_FRAMES)[0])
         self.voice_heads = VoiceHeads(model.config).to(self.device)
         names = set(trained_parameters(model, stage, recipe.hears))
         for name, parameter in model.named_parameters():
@@ -112,11 +123,20 @@ class Trainer:
         if stage == "audio":
             self.trained += self.voice_heads.parameters()
         # The recipe gives whole learning rates, and the scheduler multiplies: the optimizer's own is 1.
-        self.optimizer = torch.optim.AdamW(self.trained, lr=1.0, weight_decay=0.01, fused=True)
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+        rate = torch.ones((), device=self.device) if options.cuda_graph else 1.0  # a graph reads it from memory
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=rate, weight_decay=0.01, fused=True, capturable=options.cuda_graph
+        )
+        self.averaged = copy.deepcopy(model)
+        pairs = zip(self.averaged.parameters(), model.parameters(), strict=True)
+        self._averages = tuple(zip(*((average, own) for average, own in pairs if own.requires_grad), strict=True))
+        # Not AveragedModel: before each update it asks the GPU how many there were.
+        self._move_average = get_ema_multi_avg_fn(recipe.ema)
         self.step = 0
+        self._started = time.monotonic()
         self.scheduler = self._learning_rates()
         self.loss = StageLoss(model, stage, recipe, self.clips, self.voice_heads)
+        self._captured = CapturedSteps(lambda own_clips: self._learn([self._loss(own_clips)]))
         self.held_out_loss = None
         if options.held_out:
             others = self._read_clips(options.held_out)
@@ -136,63 +156,87 @@ class Trainer:
         self.options.out.mkdir(parents=True, exist_ok=True)
         resume(self.options.out, self)
         log = TrainingLog(self.options.out, self.step) if first else None
-        losses: list[float] = []
-        since = time.monotonic()
+        total, count = torch.zeros((), device=self.device), 0
+        self._started = since = time.monotonic()
         with tqdm(
-            total=self.recipe.steps, initial=self.step, desc=self.stage, unit="step", disable=not first
+            total=None if self.options.minutes else self.recipe.steps,
+            initial=self.step,
+            desc=self.stage,
+            unit="step",
+            disable=not first,
         ) as progress:
-            while self.step < self.recipe.steps:
-                losses.append(self.train_step())
+            while self.progress < 1:
+                total += self.train_step()
+                count += 1
                 progress.update()
-                last = self.step == self.recipe.steps
+                last = self.progress >= 1
                 if log and (self.step % LOG_INTERVAL == 0 or last):
-                    loss = sum(losses) / len(losses)
-                    frames_per_second = self._frames(len(losses)) / (time.monotonic() - since)
+                    loss = total.item() / count
+                    frames_per_second = self._frames(count) / (time.monotonic() - since)
                     log.write(self.step, loss, frames_per_second)
                     progress.set_postfix(loss=f"{loss:.4f}", frames_per_second=f"{frames_per_second:.0f}")
-                    losses, since = [], time.monotonic()
+                    count, since = 0, time.monotonic()
+                    total.zero_()
                 if log and (self.step % self.options.save_every == 0 or last):
-                    self._save()
+                    self._save(last)
                     log.write_pictures(self.step, self.sample_grid())
                     if self.held_out_loss:
                         log.write_held_out(self.step, mean_loss(self.held_out_loss, HELD_OUT_BATCHES))
 
-    def train_step(self) -> float:
-        """Trains one step, and gives the mean loss of this process's batches."""
-        process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for part in range(self.recipe.accumulate):
-            # Samples and noise follow from (seed, batch, process) alone, so that a resumed run repeats them.
-            batch = self.step * self.recipe.accumulate + part
-            rng = np.random.Generator(np.random.Philox(key=[self.options.seed, batch * processes + process]))
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done: of the steps, or of the time."""
+        if self.options.minutes:
+            return (time.monotonic() - self._started) / (60 * self.options.minutes)
+        return self.step / self.recipe.steps
+
+    def train_step(self) -> Tensor:
+        """Trains one step, and gives the mean loss () of this process's batches. It does not wait for a GPU."""
+        if self.options.cuda_graph:
+            total = self._captured(self.loss.seed(self._rng(self.step)))
+        else:
             with self.attention():
-                with self.accelerator.autocast():
-                    loss = self.loss(rng) / self.recipe.accumulate
-                loss.backward()  # which computes attention again under gradient checkpointing
-            total += loss.item()
-        if processes > 1:
+                total = self._learn(self._losses())
+        self.step += 1
+        self.scheduler.step()
+        return total
+
+    def _losses(self) -> Iterator[Tensor]:
+        """The loss of each batch of a step, computed when it is asked for."""
+        for part in range(self.recipe.accumulate):
+            yield self._loss(self.loss.seed(self._rng(self.step * self.recipe.accumulate + part)))
+
+    def _rng(self, batch: int) -> np.random.Generator:
+        """Source of all of a batch's random choices: they follow from (seed, batch, process) alone."""
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        return np.random.Generator(np.random.Philox(key=[self.options.seed, batch * processes + process]))
+
+    def _loss(self, own_clips: int) -> Tensor:
+        with self.accelerator.autocast():
+            return self.loss.compute(own_clips)
+
+    def _learn(self, losses: Iterable[Tensor]) -> Tensor:
+        """Descends along the mean gradient of the losses. Returns their mean."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for loss in losses:
+            part = loss / self.recipe.accumulate
+            part.backward()  # which computes attention again under gradient checkpointing
+            total += part.detach()
+        if self.accelerator.num_processes > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
-        self.scheduler.step()
-        self.average.update_parameters(self.model)
-        self.step += 1
+        with torch.no_grad():
+            self._move_average(*self._averages, 0)
         return total
-
-    @property
-    def averaged(self) -> EmoModel:
-        """The model with averaged weights, which the checkpoint holds."""
-        model = self.average.module
-        assert isinstance(model, EmoModel)
-        return model
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs; learning rates follow from the step."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.averaged.state_dict(),
             "head": self.voice_heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -200,7 +244,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the state of an earlier run, whose recipe may have had other steps and another learning rate."""
         self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
+        self.averaged.load_state_dict(state["average"])
         self.voice_heads.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
@@ -212,17 +256,18 @@ class Trainer:
 
         None in the audio stage, which makes no pictures.
         """
-        rng, model = np.random.default_rng(0), self.averaged
+        model = self.averaged
         if self.stage == "audio":
             return None
+        torch.manual_seed(0)
         if self.stage in ("vae", "decoder"):
-            return reconstruction_grid(model, self.clips.frames(rng, 8)[0].to(self.device))
+            return reconstruction_grid(model, self.clips.frames(8)[0])
         loss = StageLoss(model, self.stage, self.recipe, self.clips, self.voice_heads)
         if self.stage == "image":
-            batch = self.clips.images(rng, 4, RegionWeights(), voiced=self.recipe.hears)
+            batch = self.clips.images(4, RegionWeights(), voiced=self.recipe.hears)
             conditions = loss.image_conditions(batch)
         else:
-            batch = self.clips.videos(rng, 4, RegionWeights())
+            batch = self.clips.videos(4, RegionWeights())
             conditions = loss.video_conditions(batch)
         return diffusion_grid(model, batch, conditions, temporal=self.stage != "image")
 
@@ -234,13 +279,17 @@ class Trainer:
             needs=REQUIRED_FIELDS.get(self.stage, ()),
             processes=(self.accelerator.process_index, self.accelerator.num_processes),
             pictures=self.stage != "audio",
+            shortest=self.recipe.shortest_clip(self.stage, self.model.config),
+            device=self.device,
         )
 
     def _learning_rates(self) -> LambdaLR:
         """The recipe's learning rates, from the current step on."""
         for group in self.optimizer.param_groups:
             group["initial_lr"] = 1.0
-        return LambdaLR(self.optimizer, self.recipe.learning_rate_at, last_epoch=self.step - 1)
+        return LambdaLR(
+            self.optimizer, lambda step: self.recipe.learning_rate_at(step, self.progress), last_epoch=self.step - 1
+        )
 
     def _average_gradients(self) -> None:
         """Gives every process the mean of all processes' gradients."""
@@ -256,21 +305,21 @@ class Trainer:
         batches = steps * recipe.accumulate * self.accelerator.num_processes
         return batches * recipe.batch_size * frames.get(self.stage, 1)
 
-    def _save(self) -> None:
+    def _save(self, last: bool) -> None:
         """Saves a checkpoint; one that cannot be saved stops the training only at its end."""
         try:
             if self.stage == "vae":
                 self.averaged.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(self.averaged))
-            save_checkpoint(self.options.out, self.averaged, self)
+            save_checkpoint(self.options.out, self.averaged, self if self.options.resumable else None)
         except OSError as error:
             reason = f"cannot save step {self.step} to {self.options.out}: {str(error).splitlines()[0]}"
-            if self.step == self.recipe.steps:
+            if last:
                 raise OSError(f"{reason}; make room and give the same command again") from None
             tqdm.write(f"training: {reason}; training goes on", file=sys.stderr)
 
     @torch.no_grad()
     def _latent_scale(self, model: EmoModel) -> float:
         """One over the standard deviation of unscaled latents."""
-        images, _ = self.clips.frames(np.random.default_rng(0), FITTED_FRAMES)
-        unscaled = model.vae.encode(images.to(self.device)) / model.vae.scaling_factor
+        torch.manual_seed(0)
+        unscaled = model.vae.encode(self.clips.frames(FITTED_FRAMES)[0]) / model.vae.scaling_factor
         return float(1 / unscaled.std())

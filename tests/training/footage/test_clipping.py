@@ -72,6 +72,5 @@ def test_a_detector_that_knows_more_is_believed(
     np.testing.assert_allclose(clip.rotation[:, 0], 1 + np.arange(LENGTH), atol=1e-4)
     np.testing.assert_allclose(clip.mouth_box[:, 2:], np.full((LENGTH, 2), [20 / 3, 10 / 3]), atol=1e-4)
     assert line["seconds_with_rotation"] == 1.0
-    assert ClipFolder(
-        tmp_path / "out" / str(line["split"]), EmoConfig.from_name("emo-test"), needs=("head_speed",)
-    ).clips
+    made = tmp_path / "out" / str(line["split"])
+    assert ClipFolder(made, EmoConfig.from_name("emo-test"), needs=("head_speed",)).names

@@ -21,7 +21,7 @@ from training.footage.face_models import FaceModels
 from training.model.config import EmoConfig
 from training.model.vae import VAE
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder
+from training.stages.data import ClipFolder, WindowChoice
 from training.stages.regions import RegionWeights
 from training.stages.stage import REQUIRED_FIELDS
 
@@ -36,15 +36,15 @@ def test_videos_are_drawn_from_clips_with_sound_alone(prepared: Path, vae: VAE, 
     """Of ben with sound and cleo without."""
     folder = shutil.copytree(prepared / "train", tmp_path / "train")
     clips = ClipFolder(folder, vae_config(), vae)
-    assert [clip.knows("waveform") for clip in clips.clips] == [False, True]
-    first, second = (set(map(hash_of, latents)) for latents in clips.latents)
-    images = clips.images(np.random.default_rng(0), 32, weights=RegionWeights(mouth=2))
+    assert clips.tensors.voiced.tolist() == [1]
+    assert clips.tensors.latents is not None
+    parts = clips.tensors.latents.split(clips.tensors.length.tolist())
+    first, second = (set(map(hash_of, latents)) for latents in parts)
+    images = clips.images(32, RegionWeights(mouth=2))
     drawn = {hash_of(image[0]) for image in images.latents.half()}
     assert drawn & first
     assert drawn & second
-    videos = clips.videos(
-        np.random.default_rng(0), 32, weights=RegionWeights(mouth=2), still=0.5, first_clips=0.5, before=True
-    )
+    videos = clips.videos(32, RegionWeights(mouth=2), WindowChoice(still=0.5, first_clips=0.5, before=1))
     assert {hash_of(image) for image in videos.latents.half().flatten(0, 1)} <= second
     assert videos.waveform is not None
     assert videos.head_speed is None
@@ -87,14 +87,14 @@ def test_footage_without_sound_trains_no_video(prepared: Path, tmp_path: Path, v
     with pytest.raises(ValueError, match=r"cleo_0.*npz has no waveform: only the image stage"):
         ClipFolder(tmp_path, vae_config(), vae, needs=REQUIRED_FIELDS["video"])
     with pytest.raises(ValueError, match="no clip has a voice"):
-        ClipFolder(tmp_path, vae_config(), vae).videos(np.random.default_rng(0), 1, weights=RegionWeights())
+        ClipFolder(tmp_path, vae_config(), vae).videos(1, RegionWeights())
 
 
 def test_generated_and_real_clips_mix(prepared: Path, tmp_path: Path, speakers: dict[str, TrainingClip]) -> None:
     folder = shutil.copytree(prepared / "train", tmp_path / "train")
     make_clip(9, 1.0, 32).save(folder / "generated.npz")
     needs = {
-        stage: len(ClipFolder(folder, vae_config(), needs=names).clips) for stage, names in REQUIRED_FIELDS.items()
+        stage: len(ClipFolder(folder, vae_config(), needs=names).names) for stage, names in REQUIRED_FIELDS.items()
     }
     assert needs == {"audio": 1, "video": 2, "speed": 1}
 

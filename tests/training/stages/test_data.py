@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +14,63 @@ from tiny_runs import trainer
 
 from training.model.config import EmoConfig
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder
+from training.stages.data import ClipFolder, WindowChoice
 from training.stages.regions import RegionWeights
 
 
 def test_the_frames_before_a_window_end_where_its_motion_frames_do(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    batch = data.videos(np.random.default_rng(0), 8, weights=RegionWeights(), before=True)
-    assert batch.before is not None
-    assert batch.motion_latents is not None
-    assert torch.equal(batch.before.latents[:, -data.config.motion_frames :], batch.motion_latents)
-    assert torch.equal(batch.before.reference_latents, batch.reference_latents)
+    batch = data.videos(8, RegionWeights(), WindowChoice(before=3))
+    for _ in range(3):
+        assert batch.before is not None
+        assert batch.motion_latents is not None
+        assert torch.equal(batch.before.latents[:, -data.config.motion_frames :], batch.motion_latents)
+        assert torch.equal(batch.before.reference_latents, batch.reference_latents)
+        batch = batch.before
+    assert batch.before is None
 
 
 def test_the_reference_of_a_first_clip_is_the_frame_before(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    batch = data.videos(np.random.default_rng(0), 8, weights=RegionWeights(), first_clips=1)
+    batch = data.videos(8, RegionWeights(), WindowChoice(first_clips=1))
+    assert data.tensors.latents is not None
+    known = data.tensors.latents.float()
     for reference, latents in zip(batch.reference_latents, batch.latents, strict=True):
-        (clip,) = (c for c in data.latents if (c.float() == latents[0]).flatten(1).all(1).any())
-        index = int((clip.float() == latents[0]).flatten(1).all(1).nonzero()[0])
-        assert torch.equal(reference, clip[index - 1].float())
+        (index,) = (known == latents[0]).flatten(1).all(1).nonzero()[:, 0].tolist()
+        assert torch.equal(reference, known[index - 1])
+
+
+def test_no_sample_reaches_into_another_clip(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    clip = torch.arange(len(data.tensors.start)).repeat_interleave(data.tensors.length)
+    assert data.tensors.latents is not None
+    shape = data.tensors.latents.shape[1:]
+    data.tensors.latents = clip[:, None, None, None].half().expand(-1, *shape)
+    data.tensors.waveform = clip[:, None] + torch.ones_like(data.tensors.waveform)
+    batch = data.videos(64, RegionWeights(), WindowChoice(still=0.5, first_clips=0.5, before=3))
+    assert batch.waveform is not None
+    for sample, sound, reference in zip(batch.latents, batch.waveform, batch.reference_latents, strict=True):
+        assert (sample == sample[0]).all()
+        assert (reference == sample[0]).all()
+        assert set(sound.tolist()) <= {0.0, float(sample[0, 0, 0, 0]) + 1}
+    assert {float(sample[0, 0, 0, 0]) for sample in batch.latents} == {0.0, 1.0}
 
 
 def test_pictures_that_latents_stand_for_are_not_kept(clips: Path, tmp_path: Path) -> None:
-    for clip in trainer("video", clips, tmp_path).clips.clips:
-        assert clip.frames.size == 0
-        assert clip.frames.base is None
+    assert trainer("video", clips, tmp_path).clips.tensors.pictures is None
 
 
 def test_the_face_weighs_more_and_the_mouth_most(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    (plain,) = data.videos(np.random.default_rng(0), 1, weights=RegionWeights()).loss_weight
+    torch.manual_seed(0)
+    (plain,) = data.videos(1, RegionWeights()).loss_weight
     assert torch.equal(plain, torch.ones_like(plain))
-    face, mouth, both = (
-        data.videos(np.random.default_rng(0), 1, weights=weights).loss_weight[0]
-        for weights in (RegionWeights(face=3), RegionWeights(mouth=8), RegionWeights(3, 8))
-    )
+
+    def weight(weights: RegionWeights) -> torch.Tensor:
+        torch.manual_seed(0)
+        return data.videos(1, weights).loss_weight[0]
+
+    face, mouth, both = weight(RegionWeights(face=3)), weight(RegionWeights(mouth=8)), weight(RegionWeights(3, 8))
     assert (face.min(), face.max()) == (1, 3)
     assert mouth.max() > 3
     assert torch.equal(both, torch.maximum(face, mouth))
@@ -59,8 +79,8 @@ def test_the_face_weighs_more_and_the_mouth_most(clips: Path, tmp_path: Path) ->
 
 def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
-    rng = np.random.default_rng(0)
-    moving, still = (data.videos(rng, 64, weights=RegionWeights(), still=share).head_speed for share in (0.0, 1.0))
+    torch.manual_seed(0)
+    moving, still = (data.videos(64, RegionWeights(), WindowChoice(still=share)).head_speed for share in (0.0, 1.0))
     assert moving is not None
     assert still is not None
     assert still.mean() < 0.8 * moving.mean()
@@ -68,21 +88,23 @@ def test_windows_with_a_still_head_can_be_asked_for(clips: Path, tmp_path: Path)
 
 def test_references_with_the_head_in_its_place_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
     data = trainer("image", clips, tmp_path).clips
-    clip = data.clips[0]
-    data.clips, data.latents = [clip], [torch.arange(25.0).view(25, 1, 1, 1).expand_as(data.latents[0])]
-    data.clips[0] = replace(clip, face_box=np.arange(25, dtype=np.float32)[:, None] + np.zeros((25, 4), np.float32))
-    data.voiced = [0]
+    frames = torch.arange(25.0).repeat(2)  # of two clips, in which the face moves by a pixel each frame
+    assert data.tensors.latents is not None
+    data.tensors.latents = frames[:, None, None, None].expand_as(data.tensors.latents)
+    data.tensors.face_box = frames[:, None].expand(-1, 4)
+    torch.manual_seed(0)
     distances = []
     for share in (0.0, 1.0):
-        batch = data.images(np.random.default_rng(0), 64, RegionWeights(), still=share, voiced=True)
+        batch = data.images(64, RegionWeights(), still=share, voiced=True)
         distances.append((batch.latents[:, 0] - batch.reference_latents)[:, 0, 0, 0].abs().mean())
     assert distances[1] < 0.35 * distances[0]
 
 
 def test_mouths_rest_beyond_the_end_of_a_video(clips: Path, tmp_path: Path) -> None:
     data = trainer("audio", clips, tmp_path).clips
-    data.clips = [replace(data.clips[0], mouth_opening=np.full(25, 0.7), mouth_width=np.full(25, 0.2))]
-    waveform, classes, mouths = data.voices(np.random.default_rng(0), 64)
+    data.tensors.mouth = torch.tensor([0.7, 0.2]).expand(50, 2)
+    torch.manual_seed(0)
+    waveform, classes, mouths = data.voices(64)
     assert (len(waveform), len(classes), mouths.shape) == (64, 64, (64, data.config.clip_frames, 2))
     inside = mouths[..., 0] > 0.5
     assert inside[:, 0].all()
@@ -94,13 +116,13 @@ def test_mouths_rest_beyond_the_end_of_a_video(clips: Path, tmp_path: Path) -> N
 def test_rare_head_speeds_can_be_asked_for_as_often_as_others(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
     slow, fast = data.config.speed_centers[0], data.config.speed_centers[-1]
-    data.clips = [replace(data.clips[0], head_speed=np.full(25, speed)) for speed in 9 * [slow] + [fast]]
-    data.latents, data.voiced = 10 * [data.latents[0]], list(range(10))
-    data.config = replace(data.config, speed_centers=(slow, fast), speed_radii=(1.0, 1.0))
-    rng = np.random.default_rng(0)
-    usual, every = (
-        data.videos(rng, 200, weights=RegionWeights(), every_speed=share).head_speed for share in (0.0, 1.0)
-    )
+    data.tensors.start, data.tensors.length = torch.arange(0, 50, 25).repeat(5), torch.full((10,), 25)
+    data.tensors.voiced = torch.arange(10)
+    data.tensors.start[:9] = 0  # nine slow clips and a fast one
+    data.tensors.head_speed = torch.tensor([slow, fast]).repeat_interleave(25)
+    data._speeds = torch.tensor([slow, fast])
+    torch.manual_seed(0)
+    usual, every = (data.videos(200, RegionWeights(), WindowChoice(every_speed=share)).head_speed for share in (0, 1))
     assert usual is not None
     assert every is not None
     share = [float((speeds.mean(1) > (slow + fast) / 2).float().mean()) for speeds in (usual, every)]
@@ -117,7 +139,7 @@ def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
 def test_voices_are_learned_from_clips_of_any_resolution(tmp_path: Path) -> None:
     make_clip(3, seconds=0.4, resolution=40).save(tmp_path / "3.npz")
     run = trainer("audio", tmp_path, tmp_path / "out")
-    assert not run.clips.clips[0].frames.size
+    assert run.clips.tensors.pictures is None
     assert run.train_step() > 0
 
 
@@ -127,11 +149,11 @@ def test_compact_clips_train_like_the_others(config: EmoConfig, tmp_path: Path) 
     made = [make_clip(seed, seconds=1.0, resolution=32) for seed in (1, 2)]
     data = ClipFolder(tmp_path, config, emo_model(seed=7).vae)
     assert sorted(path.name for path in tmp_path.glob("latents-*/*")) == ["1.npy", "2.npy"]
-    assert [clip.text for clip in data.clips] == [clip.text for clip in made]
-    assert data.voiced == [0, 1]
-    for clip, original in zip(data.clips, made, strict=True):
-        np.testing.assert_allclose(clip.mouth_opening, original.mouth_opening, atol=1e-3)
-    batch = data.videos(np.random.default_rng(0), 4, weights=RegionWeights())
+    assert data.names == ["1", "2"]
+    assert data.tensors.voiced.tolist() == [0, 1]
+    original = np.concatenate([clip.mouth_opening for clip in made])
+    np.testing.assert_allclose(data.tensors.mouth[:, 0], original, atol=1e-3)
+    batch = data.videos(4, RegionWeights())
     assert batch.latents.isfinite().all()
 
 
@@ -143,10 +165,12 @@ def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
 def test_processes_share_the_encoding_and_read_the_same_clips(clips: Path, config: EmoConfig) -> None:
     vae = emo_model(seed=7).vae
     first, second = (ClipFolder(clips, config, vae, processes=(process, 2)) for process in (0, 1))
-    assert [len(folder.clips) for folder in (first, second)] == [2, 2]
-    for one, other in zip(first.latents, second.latents, strict=True):
-        assert torch.equal(one, other)
-    assert [clip.text for clip in first.clips] == [clip.text for clip in second.clips]
+    assert first.names == second.names
+    assert len(first.names) == 2
+    for one, other in zip(vars(first.tensors).values(), vars(second.tensors).values(), strict=True):
+        assert torch.equal(
+            torch.as_tensor(one if one is not None else []), torch.as_tensor(other if other is not None else [])
+        )
 
 
 def test_reading_clips_loads_no_speech_synthesizer_and_no_reader_of_videos() -> None:

@@ -44,11 +44,11 @@ def test_clips_are_encoded_once_and_their_pictures_read_no_more(
     monkeypatch.setattr(model.vae, "encode", no_more)
     monkeypatch.setattr(compact, "read_h264", no_more)
     again = ClipFolder(tmp_path, model.config, model.vae)
-    for one, other in zip(first.latents, again.latents, strict=True):
-        assert torch.equal(one, other)
-    for one, other in zip(first.clips, again.clips, strict=True):
-        np.testing.assert_array_equal(one.waveform, other.waveform)
-        assert len(other.waveform) == 10 * 640
+    assert first.tensors.latents is not None
+    assert again.tensors.latents is not None
+    assert torch.equal(first.tensors.latents, again.tensors.latents)
+    assert torch.equal(first.tensors.waveform, again.tensors.waveform)
+    assert again.tensors.waveform.any(1).sum() > 10
 
 
 def test_another_encoder_has_a_cache_of_its_own_and_another_decoder_has_not(tmp_path: Path) -> None:

@@ -69,7 +69,10 @@ def test_each_step_has_the_recipes_learning_rate_after_a_resume_too(clips: Path,
     for _ in range(2):
         seen.append(resumed.optimizer.param_groups[0]["lr"])
         resumed.train_step()
-    assert seen == [*map(recipe.learning_rate_at, range(3)), *map(longer.learning_rate_at, range(3, 5))]
+    assert seen == [
+        *(recipe.learning_rate_at(step, step / recipe.steps) for step in range(3)),
+        *(longer.learning_rate_at(step, step / longer.steps) for step in range(3, 5)),
+    ]
 
 
 def test_a_state_from_before_the_optimizer_knew_its_first_learning_rate_resumes(clips: Path, tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_a_state_from_before_the_optimizer_knew_its_first_learning_rate_resumes(
     state = half.state_dict()
     for group in state["optimizer"]["param_groups"]:
         del group["initial_lr"]
-        group["lr"] = recipe.learning_rate_at(1)
+        group["lr"] = recipe.learning_rate_at(1, 1 / recipe.steps)
     (tmp_path / "old").mkdir()
     torch.save(state, tmp_path / "old" / "state.pt")
     trainer("vae", clips, tmp_path / "old", recipe).run()
