@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -22,9 +23,12 @@ from training.model.vae import VAE, to_float
 from training.stages.clip_tensors import ClipTensors
 from training.stages.latent_cache import LatentCache
 from training.stages.regions import RegionWeights, box_mask, error_weights, region_around
+from training.stages.views import random_view, seen, view_names
 
 #: Number of random windows from which one with a still head, or with a head of a wanted speed, is chosen.
 STILL_CHOICES, SPEED_CHOICES = 8, 32
+
+_NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
 
 
 @dataclass
@@ -100,6 +104,7 @@ class ClipFolder:
         pictures: whether the frames are read; their resolution does not matter otherwise
         shortest: number of frames that a clip must have; shorter ones are left out
         device: where the clips are kept and the samples are made; None means on the CPU
+        views: number of views of each clip, as `training.stages.views` makes them; the first is the clip as it is
 
     Attributes:
         config: size of the model
@@ -122,36 +127,41 @@ class ClipFolder:
         pictures: bool = True,
         shortest: int = 1,
         device: torch.device | None = None,
+        views: int = 1,
     ) -> None:
         self.config = config
+        device = device or torch.device("cpu")
         paths = clip_paths(directory)
         cache = LatentCache(directory, vae) if vae else None
-        clips: dict[Path, TrainingClip] = {}
-        latents: dict[Path, Tensor] = {}
+        clips: dict[str, TrainingClip] = {}
+        latents: dict[str, Tensor] = {}
         # Each process starts at another clip: what one has encoded, the others find in the cache.
         start = len(paths) * processes[0] // processes[1]
         for path in tqdm(paths[start:] + paths[:start], desc="reading clips", unit="clip", disable=processes[0] > 0):
-            encoded = cache.find(clip_name(path)) if cache else None
-            clip = TrainingClip.load(path, pictures=pictures and encoded is None)
+            names = view_names(clip_name(path), views if pictures else 1)
+            found = [cache.find(name) if cache else None for name in names]
+            clip = TrainingClip.load(path, pictures=pictures and any(known is None for known in found))
             if not clip.knows(*needs) or len(clip.face_box) < shortest:
                 continue
-            side = clip.frames.shape[1] if encoded is None else encoded.shape[-1] * config.vae_factor
+            side = found[0].shape[-1] * config.vae_factor if found[0] is not None else clip.frames.shape[1]
             if pictures and side != config.resolution:
                 raise ValueError(f"{path} has {side} pixels a side, {config.name} {config.resolution}")
-            if cache:
-                latents[path] = cache.encode(clip_name(path), clip.frames) if encoded is None else encoded
-                clip = replace(clip, frames=clip.frames[:0].copy())  # a view would keep all of them
-            clips[path] = clip
+            for number, (name, known) in enumerate(zip(names, found, strict=True)):
+                view = clip if known is None else replace(clip, frames=_NO_FRAMES)
+                view = seen(view, random_view(view, number, config.resolution), device) if number else view
+                if cache:
+                    latents[name] = cache.encode(name, view.frames) if known is None else known
+                    view = replace(view, frames=_NO_FRAMES)
+                clips[name] = view
         if not clips:
             TrainingClip.load(paths[0], needs)  # raises the error that names the missing field
             raise ValueError(f"no clip in {directory} has the {shortest} frames that a sample needs")
-        found = sorted(clips)
-        self.names = [clip_name(path) for path in found]
+        self.names = sorted(clips)
         self.tensors = ClipTensors.of(
-            [clips.pop(path) for path in found],
+            [clips.pop(name) for name in self.names],
             config,
-            device or torch.device("cpu"),
-            [latents.pop(path) for path in found] if cache else None,
+            device,
+            [latents.pop(name) for name in self.names] if cache else None,
         )
         self._speeds = torch.tensor(config.speed_centers, device=device)
         self._rest = torch.tensor([0, 0.5], device=device)  # opening and width of a mouth at rest

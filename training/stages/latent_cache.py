@@ -40,8 +40,8 @@ class LatentCache:
     def encode(self, name: str, frames: np.ndarray) -> Tensor:
         """Latents (t, c, h, w) in float16 of a clip's RGB uint8 frames (t, h, w, 3), which the cache keeps."""
         device = next(self.vae.parameters()).device
-        parts = to_float(torch.from_numpy(frames)).split(ENCODED_FRAMES)
-        latents = torch.cat([self.vae.encode(part.to(device)).half().cpu() for part in parts]).contiguous()
+        parts = torch.from_numpy(frames).split(ENCODED_FRAMES)
+        latents = torch.cat([self.vae.encode(to_float(part.to(device))).half().cpu() for part in parts]).contiguous()
         self.directory.mkdir(exist_ok=True)
         with atomic_write(self._path(name)) as file:
             np.save(file, latents.numpy())

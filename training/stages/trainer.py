@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -56,6 +57,7 @@ class TrainingOptions:
         gradient_checkpointing: whether the backward pass computes activations again, which saves memory
         cuda_graph: whether a GPU replays steps that were captured once, so that it never waits for Python
         minutes: time that the stage trains instead of the recipe's steps; learning rates then follow the clock
+        views: number of views of each clip that train
         resumable: whether checkpoints have `state.pt`, which is three times as large as the model
     """
 
@@ -69,6 +71,7 @@ class TrainingOptions:
     gradient_checkpointing: bool = False
     cuda_graph: bool = False
     minutes: float | None = None
+    views: int = 1
     resumable: bool = True
 
 
@@ -108,7 +111,7 @@ class Trainer:
             checkpoint_gradients(model)
         if self.device.type == "cpu" and options.mixed_precision == "bf16":
             self.attention = fast_cpu_bfloat16(model)
-        self.clips = clips or self._read_clips(options.data)
+        self.clips = clips or self._read_clips(options.data, options.views)
         if stage == "vae" and model.config.vae_shortcut:
             torch.manual_seed(options.seed)
             model.vae.fit_shortcut(self.clips.frames(FITTED_FRAMES)[0])
@@ -212,7 +215,8 @@ class Trainer:
         return np.random.Generator(np.random.Philox(key=[self.options.seed, batch * processes + process]))
 
     def _loss(self, own_clips: int) -> Tensor:
-        with self.accelerator.autocast():
+        # A CUDA graph must convert weights anew at each replay.
+        with self.accelerator.autocast(AutocastKwargs(cache_enabled=not self.options.cuda_graph)):
             return self.loss.compute(own_clips)
 
     def _learn(self, losses: Iterable[Tensor]) -> Tensor:
@@ -271,7 +275,7 @@ class Trainer:
             conditions = loss.video_conditions(batch)
         return diffusion_grid(model, batch, conditions, temporal=self.stage != "image")
 
-    def _read_clips(self, directory: Path) -> ClipFolder:
+    def _read_clips(self, directory: Path, views: int = 1) -> ClipFolder:
         return ClipFolder(
             directory,
             self.model.config,
@@ -281,6 +285,7 @@ class Trainer:
             pictures=self.stage != "audio",
             shortest=self.recipe.shortest_clip(self.stage, self.model.config),
             device=self.device,
+            views=views,
         )
 
     def _learning_rates(self) -> LambdaLR:
