@@ -28,6 +28,11 @@ The configs in `training/configs/*.toml` hold the size of the model and, for eac
 and on which samples. You can give a config of your own with --config. Give the same command again to resume a run that
 was stopped: it goes on from the last checkpoint. `tensorboard --logdir runs` shows losses and pictures.
 
+All stages can also share a number of minutes, as the config's `share` divides them; on a GPU:
+
+  python -m training.train --minutes 8 --config emo-photo --data data/puppets --out runs \
+    --views 2 --mixed-precision bf16 --cuda-graph
+
 --mixed-precision bf16 is faster on GPUs, and on processors that multiply in bfloat16. --gradient-checkpointing saves
 memory. For several GPUs: `accelerate launch --num_processes 2 -m training.train ...`. Each process adds a batch to
 every step, so two processes train like one with --accumulate 2.
@@ -37,6 +42,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +50,8 @@ import torch
 
 from training.model.config import EmoConfig, config_names
 from training.model.model import EmoModel
-from training.stages.recipe import Recipe
+from training.stages.all_stages import TimedStage, train_all_stages
+from training.stages.recipe import Recipe, timed_stages
 from training.stages.stage import STAGES
 from training.stages.trainer import Trainer, TrainingOptions
 
@@ -53,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stage", choices=STAGES, required=True, help="the stage to train")
+    parser.add_argument("--stage", choices=STAGES, help="the stage to train; with --minutes, all stages without it")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="clips of training.corpus or training.prepare"
     )
@@ -73,7 +80,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="clips that do not train; their loss is logged at each checkpoint",
     )
-    parser.add_argument("--steps", type=int, help="number of optimizer steps (default: the config's)")
+    parser.add_argument(
+        "--views",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train on N views of each clip: as it is, and mirrored, nearer and in another light (default: 1)",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, help="number of optimizer steps (default: the config's)")
+    length.add_argument(
+        "--minutes",
+        type=float,
+        help="time to train; without --stage for all stages, reading and saving included. Such a run does not resume",
+    )
     parser.add_argument("--batch-size", type=int, help="number of samples in a batch (default: the config's)")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate (default: the config's)")
     parser.add_argument(
@@ -95,13 +115,19 @@ def _parser() -> argparse.ArgumentParser:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="where to compute (default: %(default)s)",
     )
+    parser.add_argument(
+        "--cuda-graph", action="store_true", help="replay captured steps, which keeps a fast GPU busy; one GPU only"
+    )
     parser.add_argument("--threads", type=int, help="number of CPU threads (default: PyTorch's choice)")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command. Returns its exit code."""
-    args = _parser().parse_args(arguments)
+    started = time.monotonic()
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    _check(parser, args)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -114,20 +140,46 @@ def main(arguments: list[str] | None = None) -> int:
         device=args.device,
         mixed_precision=args.mixed_precision,
         gradient_checkpointing=args.gradient_checkpointing,
+        cuda_graph=args.cuda_graph,
+        views=args.views,
+        minutes=args.minutes,
+        resumable=not args.minutes,
     )
     try:
         model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config or "emo-tiny"))
-        recipe = Recipe.load(args.config or model.config.name, args.stage)
-        chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate", "accumulate")}
-        recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
-        Trainer(model, args.stage, recipe, options).run()
+        config = args.config or model.config.name
+        if args.stage:
+            Trainer(model, args.stage, _recipe(config, args.stage, args), options).run()
+        else:
+            stages = [TimedStage(stage, _recipe(config, stage, args)) for stage in timed_stages(config)]
+            path = train_all_stages(model, stages, options, args.minutes, started)
+            print(f"training: the checkpoint is {path}", file=sys.stderr)
     except (OSError, ValueError) as error:
         print(f"training: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"training: stopped; the same command goes on from the last step saved in {args.out}", file=sys.stderr)
+        kept = "" if args.minutes else f"; the same command goes on from the last step saved in {args.out}"
+        print(f"training: stopped{kept}", file=sys.stderr)
         return 130
     return 0
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the command where options contradict each other."""
+    if not (args.stage or args.minutes):
+        parser.error("give --stage, or --minutes to train all stages")
+    if args.minutes is not None and args.minutes <= 0:
+        parser.error(f"--minutes must be more than 0, not {args.minutes:g}")
+    if args.views < 1:
+        parser.error(f"--views must be 1 or more, not {args.views}")
+    if args.cuda_graph and (args.device != "cuda" or args.gradient_checkpointing or (args.accumulate or 1) > 1):
+        parser.error("--cuda-graph needs --device cuda, and neither --gradient-checkpointing nor --accumulate")
+
+
+def _recipe(config: str, stage: str, args: argparse.Namespace) -> Recipe:
+    """The recipe of a stage, with what the command line says."""
+    chosen = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate", "accumulate")}
+    return replace(Recipe.load(config, stage), **{name: value for name, value in chosen.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ class CapturedSteps:
         return loss.clone()
 
 
-def use_channels_last(model: EmoModel) -> None:
-    """Stores convolution weights with the channels last, which convolutions compute fastest with."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def store_channels_last(model: EmoModel, last: bool) -> None:
+    """Stores convolution weights with the channels last, which convolutions compute fastest with, or first."""
+    layout = torch.channels_last if last else torch.contiguous_format
+    model.to(memory_format=layout)  # type: ignore[call-overload]

@@ -40,6 +40,7 @@ class Recipe:
         high_noise: share of the timesteps that are drawn from the noisiest 40 %, which decide the mouth
         pure_noise: share of the timesteps that are the noisiest one, where sampling begins: there, the voice alone
             says what the mouth does
+        share: share of the time, where all stages train in a number of minutes; 0 leaves the stage out
         ema: decay of the average of the weights, which the checkpoint keeps
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     every_speed: float = 0.0
     high_noise: float = 0.0
     pure_noise: float = 0.0
+    share: float = 0.0
     ema: float = 0.999
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class Recipe:
             "every_speed",
             "high_noise",
             "pure_noise",
+            "share",
             "ema",
         ):
             if not 0 <= getattr(self, name) <= 1:
@@ -127,3 +130,16 @@ class Recipe:
             return cls(**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: [stages.{stage}]: {error}") from None
+
+
+def timed_stages(config: str | Path) -> list[str]:
+    """The stages that have a share of the time, in the order of the config.
+
+    Raises:
+        ValueError: if the config cannot be read, or no stage has a share.
+    """
+    path, content = read_config_file(config)
+    names = [name for name, values in content["stages"].items() if values.get("share")]
+    if not names:
+        raise ValueError(f"{path} gives no stage a share of the time: choose a stage, or set `share`")
+    return names

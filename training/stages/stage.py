@@ -7,6 +7,9 @@ from training.model.model import EmoModel
 #: The stages in the order in which they train. The decoder stage is optional.
 STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
 
+#: Stages that learn from latents.
+DIFFUSION_STAGES = ("image", "video", "speed")
+
 #: Fields that the clips of a stage must have, besides frames and boxes. Clips without them are left out.
 REQUIRED_FIELDS = {
     "audio": ("waveform", "phoneme_class", "mouth_opening", "mouth_width"),

@@ -25,7 +25,7 @@ from training.stages.checkpoint import resume, save_checkpoint
 from training.stages.data import ClipFolder
 from training.stages.log import TrainingLog
 from training.stages.losses import StageLoss, mean_loss
-from training.stages.performance import CapturedSteps, checkpoint_gradients, fast_cpu_bfloat16, use_channels_last
+from training.stages.performance import CapturedSteps, checkpoint_gradients, fast_cpu_bfloat16, store_channels_last
 from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
@@ -120,8 +120,8 @@ class Trainer:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
         model.eval()  # there is no dropout anywhere; the losses drop conditions
-        if stage != "speed":  # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient
-            use_channels_last(model)
+        # PyTorch's channels-last GroupNorm crashes on a CPU where its input needs no gradient.
+        store_channels_last(model, stage != "speed" or self.device.type != "cpu")
         self.trained = [parameter for name, parameter in model.named_parameters() if name in names]
         if stage == "audio":
             self.trained += self.voice_heads.parameters()

@@ -1,0 +1,69 @@
+"""All stages in a number of minutes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from training.model.model import EmoModel
+from training.stages.recipe import timed_stages
+from training.train import main
+
+
+def test_all_stages_train_in_the_time_that_there_is(clips: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    command = ["--minutes", "0.3", "--config", "emo-test", "--data", str(clips), "--out", str(tmp_path), "--views", "2"]
+    assert main(command) == 0
+    assert 12 < time.monotonic() - started < 24
+    stages = timed_stages("emo-test")
+    assert stages == ["vae", "audio", "image", "video", "speed"]
+    for stage in stages:
+        last = json.loads((tmp_path / stage / "log.jsonl").read_text().splitlines()[-1])
+        assert last["step"] > 2  # the recipe's own number
+        assert not (tmp_path / stage / "state.pt").exists()
+    first, last = (EmoModel.load(tmp_path / stage) for stage in ("vae", "speed"))
+    assert first.vae.scaling_factor == last.vae.scaling_factor
+    changed = [name for name, tensor in last.state_dict().items() if not tensor.equal(first.state_dict()[name])]
+    parts = {name.split(".")[0] for name in changed}
+    assert parts >= {"audio_encoder", "audio_projection", "reference_net", "backbone", "face_locator"}
+    assert any("_speed" in name for name in changed)
+    assert "vae" not in parts
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minutes", "0.0001"], "0.0001 minutes are too short to read the clips and save 5 stages"),
+        (["--minutes", "1", "--config", "emo-tiny"], "emo-tiny.toml gives no stage a share of the time"),
+    ],
+)
+def test_a_time_that_cannot_be_is_one_clear_line(
+    options: list[str], message: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", "emo-test", "--data", str(clips), "--out", str(tmp_path), *options]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("training: error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give --stage, or --minutes"),
+        (["--minutes", "-1"], "--minutes must be more than 0, not -1"),
+        (["--minutes", "1", "--steps", "3"], "not allowed with argument"),
+        (["--stage", "vae", "--views", "0"], "--views must be 1 or more, not 0"),
+        (["--stage", "video", "--cuda-graph", "--device", "cpu"], "--cuda-graph needs --device cuda"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: list[str], message: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(clips), "--out", str(tmp_path / "out"), *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
