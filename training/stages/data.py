@@ -6,7 +6,8 @@ CUDA graph: nothing here waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from training.stages.views import random_view, seen, view_names
 
 #: Number of random windows from which one with a still head, or with a head of a wanted speed, is chosen.
 STILL_CHOICES, SPEED_CHOICES = 8, 32
+
+#: Threads that read clips; most of the work is that of libraries, which compute beside each other.
+READING_THREADS = 4
 
 _NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
 
@@ -135,24 +139,34 @@ class ClipFolder:
         cache = LatentCache(directory, vae) if vae else None
         clips: dict[str, TrainingClip] = {}
         latents: dict[str, Tensor] = {}
-        # Each process starts at another clip: what one has encoded, the others find in the cache.
-        start = len(paths) * processes[0] // processes[1]
-        for path in tqdm(paths[start:] + paths[:start], desc="reading clips", unit="clip", disable=processes[0] > 0):
+
+        def read(path: Path) -> Iterator[tuple[str, TrainingClip, Tensor | None]]:
+            """Name, labels and latents of each view of a clip; the frames too where there are no latents."""
             names = view_names(clip_name(path), views if pictures else 1)
             found = [cache.find(name) if cache else None for name in names]
             clip = TrainingClip.load(path, pictures=pictures and any(known is None for known in found))
             if not clip.knows(*needs) or len(clip.face_box) < shortest:
-                continue
+                return
             side = found[0].shape[-1] * config.vae_factor if found[0] is not None else clip.frames.shape[1]
             if pictures and side != config.resolution:
                 raise ValueError(f"{path} has {side} pixels a side, {config.name} {config.resolution}")
             for number, (name, known) in enumerate(zip(names, found, strict=True)):
                 view = clip if known is None else replace(clip, frames=_NO_FRAMES)
                 view = seen(view, random_view(view, number, config.resolution), device) if number else view
-                if cache:
-                    latents[name] = cache.encode(name, view.frames) if known is None else known
-                    view = replace(view, frames=_NO_FRAMES)
-                clips[name] = view
+                if cache and known is None:
+                    known = cache.encode(name, view.frames)
+                yield name, view if known is None else replace(view, frames=_NO_FRAMES), known
+
+        # Each process starts at another clip: what one has encoded, the others find in the cache.
+        start = len(paths) * processes[0] // processes[1]
+        rotated = paths[start:] + paths[:start]
+        with ThreadPoolExecutor(READING_THREADS) as executor:
+            read_clips = executor.map(lambda path: list(read(path)), rotated)
+            for views_of_clip in tqdm(read_clips, "reading clips", len(rotated), unit="clip", disable=processes[0] > 0):
+                for name, clip, known in views_of_clip:
+                    clips[name] = clip
+                    if known is not None:
+                        latents[name] = known
         if not clips:
             TrainingClip.load(paths[0], needs)  # raises the error that names the missing field
             raise ValueError(f"no clip in {directory} has the {shortest} frames that a sample needs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ class StageLoss:
         self.model, self.stage, self.recipe, self.clips = model, stage, recipe, clips
         self.voice_heads = voice_heads
         self.device = next(model.parameters()).device
+        self.dtype = model.backbone.conv_in.weight.dtype
         self.scheduler = noise_scheduler(model.config)
 
     def __call__(self, rng: np.random.Generator) -> Tensor:
@@ -83,6 +86,7 @@ class StageLoss:
         recipe, model = self.recipe, self.model
         size = recipe.batch_size
         heard = torch.rand(size, device=self.device) >= recipe.audio_dropout
+        embedded = torch.rand(size, device=self.device) >= recipe.audio_embedding_dropout
         if self.stage == "image":
             batch = self.clips.images(size, recipe.weights, still=recipe.still, voiced=recipe.hears)
             conditions = self.image_conditions(batch, heard)
@@ -92,11 +96,14 @@ class StageLoss:
             self.generate_motion(batch)
             motion_noise = recipe.motion_noise * torch.rand(size, device=self.device)
             conditions = self.video_conditions(batch, heard, motion_noise)
+        if conditions.audio_embedding is not None:
+            shut = conditions.audio_embedding * embedded[:, None, None].to(self.dtype)
+            conditions = replace(conditions, audio_embedding=shut)
         latents = batch.latents
         timestep = self._timesteps(size)
         noise = torch.randn_like(latents)
         noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
-        prediction = model.backbone(noisy, timestep, conditions, temporal=self.stage != "image")
+        prediction = model.backbone(noisy.to(self.dtype), timestep, conditions, temporal=self.stage != "image")
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight
         error = error * self.model.vae.channel_weights()[:, None, None]
@@ -110,19 +117,19 @@ class StageLoss:
             batch: batch of single frames
             heard: whether each sample hears its voice (b,); None means that all do
         """
-        model, portrait = self.model, batch.reference_latents
+        model, portrait, region = self.model, batch.reference_latents.to(self.dtype), batch.face_region.to(self.dtype)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
         faces = Conditions.merged(
             model.backbone.reference_conditions(model.reference_net(portrait)[0]),
             model.backbone.known_frame_conditions(portrait, no_motion),
         )
         if batch.waveform is None or batch.position is None:
-            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(batch.face_region)))
+            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(region)))
         heard_around = 2 * model.config.audio_margin + 1  # frames of features that one frame hears
         wanted = batch.position[:, None] + torch.arange(heard_around, device=self.device)
         features = self._features(batch.waveform, heard)
         features = features.gather(1, wanted[..., None].expand(-1, -1, features.shape[-1]))
-        return Conditions.merged(faces, model.voice_and_place(features, None, batch.face_region))
+        return Conditions.merged(faces, model.voice_and_place(features, None, region))
 
     @torch.no_grad()
     def _features(self, waveform: Tensor, heard: Tensor | None) -> Tensor:
@@ -144,17 +151,17 @@ class StageLoss:
         assert batch.waveform is not None
         assert batch.motion_latents is not None
         features = self._features(batch.waveform, heard)
-        motion = batch.motion_latents
+        motion = batch.motion_latents.to(self.dtype)
         if motion_noise is not None:
             deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
             motion = motion + deviation * torch.randn_like(motion)
         head_speed = None
         if self.stage == "speed":
             assert batch.head_speed is not None
-            head_speed = batch.head_speed
+            head_speed = batch.head_speed.to(self.dtype)
         return Conditions.merged(
-            model.voice_and_place(features, head_speed, batch.face_region),
-            model.portrait_and_motion(batch.reference_latents, motion),
+            model.voice_and_place(features, head_speed, batch.face_region.to(self.dtype)),
+            model.portrait_and_motion(batch.reference_latents.to(self.dtype), motion),
         )
 
     @torch.no_grad()
@@ -172,7 +179,7 @@ class StageLoss:
         self.scheduler.set_timesteps(1)
         first = int(self.scheduler.timesteps[0])
         timestep = torch.full((len(latents),), first, device=self.device)
-        prediction = self.model.backbone(latents, timestep, conditions)
+        prediction = self.model.backbone(latents.to(self.dtype), timestep, conditions)
         generated = self.scheduler.step(prediction, first, latents).prev_sample  # type: ignore[union-attr]
         batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].float(), motion)
 

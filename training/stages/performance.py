@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -44,6 +45,36 @@ def fast_cpu_bfloat16(model: EmoModel) -> Callable[[], AbstractContextManager[No
         if isinstance(layer, nn.GroupNorm):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
     return partial(sdpa_kernel, SDPBackend.MATH)
+
+
+class RoundedModel:
+    """A copy of a model in bfloat16 that computes losses and gradients for it.
+
+    The model keeps its weights in float32. Unlike autocast, nothing is converted between two layers: norms take and
+    give bfloat16, and compute in float32 inside.
+
+    Args:
+        model: the model; what does not train there does not in the copy
+
+    Attributes:
+        copy: the model in bfloat16
+    """
+
+    def __init__(self, model: EmoModel) -> None:
+        self.copy = copy.deepcopy(model).to(torch.bfloat16)
+        pairs = zip(model.parameters(), self.copy.parameters(), strict=True)
+        self._pairs = [(own, rounded) for own, rounded in pairs if own.requires_grad]
+
+    def return_gradients(self) -> None:
+        """Gives the model the gradients of its copy."""
+        for own, rounded in self._pairs:
+            own.grad = None if rounded.grad is None else rounded.grad.float()
+
+    @torch.no_grad()
+    def round(self) -> None:
+        """Gives the copy the model's weights."""
+        for own, rounded in self._pairs:
+            rounded.copy_(own)
 
 
 class CapturedSteps:

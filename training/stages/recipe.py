@@ -28,6 +28,8 @@ class Recipe:
         hears: whether the image stage hears the voice too, and trains the audio layers (*ours*: single frames of many
             people teach a small model what lips do sooner than clips of a few)
         audio_dropout: share of the samples that train without a voice, so that guidance can compare with none
+        audio_embedding_dropout: share of the samples whose time embedding hears nothing, so that audio-attention learns
+            to do without it
         first_clips: share of the samples without motion frames, whose reference is the frame before: the start of a
             video
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
@@ -52,6 +54,7 @@ class Recipe:
     mouth_weight: float = 1.0
     hears: bool = False
     audio_dropout: float = 0.05
+    audio_embedding_dropout: float = 0.0
     first_clips: float = 0.1
     own_motion: float = 0.0
     own_clips: int = 1
@@ -71,6 +74,7 @@ class Recipe:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
         for name in (
             "audio_dropout",
+            "audio_embedding_dropout",
             "first_clips",
             "own_motion",
             "still",

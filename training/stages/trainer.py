@@ -25,11 +25,17 @@ from training.stages.checkpoint import resume, save_checkpoint
 from training.stages.data import ClipFolder
 from training.stages.log import TrainingLog
 from training.stages.losses import StageLoss, mean_loss
-from training.stages.performance import CapturedSteps, checkpoint_gradients, fast_cpu_bfloat16, store_channels_last
+from training.stages.performance import (
+    CapturedSteps,
+    RoundedModel,
+    checkpoint_gradients,
+    fast_cpu_bfloat16,
+    store_channels_last,
+)
 from training.stages.recipe import Recipe
 from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
-from training.stages.stage import REQUIRED_FIELDS, trained_parameters
+from training.stages.stage import DIFFUSION_STAGES, REQUIRED_FIELDS, trained_parameters
 from training.stages.voice_heads import VoiceHeads
 
 #: Steps between two lines of the log.
@@ -138,7 +144,10 @@ class Trainer:
         self.step = 0
         self._started = time.monotonic()
         self.scheduler = self._learning_rates()
-        self.loss = StageLoss(model, stage, recipe, self.clips, self.voice_heads)
+        self.rounded = None
+        if self.device.type == "cuda" and options.mixed_precision == "bf16" and stage in DIFFUSION_STAGES:
+            self.rounded = RoundedModel(model)
+        self.loss = StageLoss(self.rounded.copy if self.rounded else model, stage, recipe, self.clips, self.voice_heads)
         self._captured = CapturedSteps(lambda own_clips: self._learn([self._loss(own_clips)]))
         self.held_out_loss = None
         if options.held_out:
@@ -215,22 +224,29 @@ class Trainer:
         return np.random.Generator(np.random.Philox(key=[self.options.seed, batch * processes + process]))
 
     def _loss(self, own_clips: int) -> Tensor:
-        # A CUDA graph must convert weights anew at each replay.
-        with self.accelerator.autocast(AutocastKwargs(cache_enabled=not self.options.cuda_graph)):
+        # A CUDA graph must convert weights anew at each replay; a rounded model needs no conversion at all.
+        handler = AutocastKwargs(enabled=self.rounded is None, cache_enabled=not self.options.cuda_graph)
+        with self.accelerator.autocast(handler):
             return self.loss.compute(own_clips)
 
     def _learn(self, losses: Iterable[Tensor]) -> Tensor:
         """Descends along the mean gradient of the losses. Returns their mean."""
         self.optimizer.zero_grad(set_to_none=True)
+        if self.rounded:
+            self.rounded.copy.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for loss in losses:
             part = loss / self.recipe.accumulate
             part.backward()  # which computes attention again under gradient checkpointing
             total += part.detach()
+        if self.rounded:
+            self.rounded.return_gradients()
         if self.accelerator.num_processes > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
+        if self.rounded:
+            self.rounded.round()
         with torch.no_grad():
             self._move_average(*self._averages, 0)
         return total
@@ -248,6 +264,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the state of an earlier run, whose recipe may have had other steps and another learning rate."""
         self.model.load_state_dict(state["model"])
+        if self.rounded:
+            self.rounded.round()
         self.averaged.load_state_dict(state["average"])
         self.voice_heads.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])

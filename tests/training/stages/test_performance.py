@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from tiny_runs import trainer
+
+from training.stages.losses import StageLoss
+from training.stages.performance import RoundedModel
+from training.stages.recipe import Recipe
 
 
 @pytest.mark.parametrize("stage", ["image", "video", "speed"])
@@ -63,3 +68,25 @@ def test_bfloat16_and_checkpointed_activations_go_together(clips: Path, tmp_path
     assert losses[0] == losses[1]
     for full, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, full)
+
+
+@pytest.mark.parametrize("stage", ["image", "video", "speed"])
+def test_a_rounded_copy_computes_losses_and_gradients_for_the_model(stage: str, clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", stage), batch_size=8)
+    run = trainer(stage, clips, tmp_path, recipe)
+    rounded = RoundedModel(run.model)
+    losses = []
+    for model in (run.model, rounded.copy):
+        loss = StageLoss(model, stage, recipe, run.clips, run.voice_heads)(np.random.default_rng(0))
+        loss.backward()
+        losses.append(float(loss))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]
+    exact = torch.cat([own.grad.flatten() for own in run.trained if own.grad is not None])
+    rounded.return_gradients()
+    near = torch.cat([own.grad.flatten() for own in run.trained if own.grad is not None])
+    assert torch.nn.functional.cosine_similarity(near, exact, dim=0) > 0.98
+    run.optimizer.step()
+    rounded.round()
+    for own, other in zip(run.model.parameters(), rounded.copy.parameters(), strict=True):
+        assert torch.equal(own.bfloat16(), other)
