@@ -28,6 +28,7 @@ WINGS = (
     ("emo_rt",),
     ("training.clips", "training.model"),
     ("training.speakers",),
+    ("training.samples",),
     ("training.stages",),
     ("training.evaluation",),
     ("training.footage",),

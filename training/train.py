@@ -87,13 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train on N views of each clip: as it is, and mirrored, nearer and in another light (default: 1)",
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, help="number of optimizer steps (default: the config's)")
-    length.add_argument(
-        "--minutes",
-        type=float,
-        help="time to train; without --stage for all stages, reading and saving included. Such a run does not resume",
-    )
+    _add_length(parser)
     parser.add_argument("--batch-size", type=int, help="number of samples in a batch (default: the config's)")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate (default: the config's)")
     parser.add_argument(
@@ -120,6 +114,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, help="number of CPU threads (default: PyTorch's choice)")
     return parser
+
+
+def _add_length(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how long to train."""
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, help="number of optimizer steps (default: the config's)")
+    length.add_argument(
+        "--minutes",
+        type=float,
+        help="time to train; without --stage for all stages, reading and saving included. Such a run does not resume",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,13 +50,13 @@ def time_pytorch(name: str, row: str, device: str, reference: Path) -> Iterator[
     model = make_model(name, variant, device)
     figures: dict[str, Any] = {"weights": "bundled" if has_bundled_weights(name) else "random", "milliseconds": {}}
     names = REFERENCE_GRAPHS if is_reference else CLIP_GRAPHS
+    work = ClipWork(model, device)
+    with FlopCounterMode(display=False) as counter:  # before kernels are chosen, which count differently
+        work.keep_deep_features(work.call("guided_backbone")())
+    figures["step_tflop"] = counter.get_total_flops() / 1e12
     with fastest_attention() if variant.fastest_attention else contextlib.nullcontext() as fastest:
-        work = ClipWork(model, device)
         if variant.fastest_attention:
-            work.call("guided_backbone")()  # what its choice of kernels computes does not count
-        with FlopCounterMode(display=False) as counter:
-            work.keep_deep_features(work.call("guided_backbone")())
-        figures["step_tflop"] = counter.get_total_flops() / 1e12
+            work.call("guided_backbone")()  # it chooses kernels
         if variant.compiled:
             figures["precompiled"] = _compile(name, row, device, work, fastest)
             compile_blocks(model)

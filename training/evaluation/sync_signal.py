@@ -22,8 +22,8 @@ from training.model.model import EmoModel
 from training.model.pipeline import voice_window
 from training.model.schedule import noise_scheduler
 from training.model.vae import decode_frames, encode_frames
-from training.stages.data import TrainingBatch
-from training.stages.regions import MOUTH_MARGIN, latent_shares, region_around
+from training.samples.clip_folder import TrainingBatch
+from training.samples.regions import MOUTH_MARGIN, latent_shares, region_around
 
 #: Timesteps, of 1000, from almost pure noise, to which latents are noised.
 NOISY_TIMESTEPS = (700, 800, 900, 980)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from training.model.model import EmoModel
+from training.samples.clip_folder import ClipFolder
 from training.stages.checkpoint import save_checkpoint
-from training.stages.data import ClipFolder
 from training.stages.recipe import Recipe
 from training.stages.stage import DIFFUSION_STAGES, REQUIRED_FIELDS
 from training.stages.trainer import Trainer, TrainingOptions

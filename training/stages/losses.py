@@ -12,7 +12,7 @@ from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
-from training.stages.data import ClipFolder, TrainingBatch, WindowChoice
+from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from training.model.config import EmoConfig, read_config_file
-from training.stages.regions import RegionWeights
+from training.samples.regions import RegionWeights
 
 #: Steps over which the learning rate rises at the start.
 WARMUP_STEPS = 100

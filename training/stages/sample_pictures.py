@@ -10,7 +10,7 @@ from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
 from training.model.vae import to_uint8
-from training.stages.data import TrainingBatch
+from training.samples.clip_folder import TrainingBatch
 
 
 @torch.no_grad()

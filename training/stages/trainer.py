@@ -21,8 +21,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from training.model.model import EmoModel
+from training.samples.clip_folder import ClipFolder
+from training.samples.regions import RegionWeights
 from training.stages.checkpoint import resume, save_checkpoint
-from training.stages.data import ClipFolder
 from training.stages.log import TrainingLog
 from training.stages.losses import StageLoss, mean_loss
 from training.stages.performance import (
@@ -33,7 +34,6 @@ from training.stages.performance import (
     store_channels_last,
 )
 from training.stages.recipe import Recipe
-from training.stages.regions import RegionWeights
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
 from training.stages.stage import DIFFUSION_STAGES, REQUIRED_FIELDS, trained_parameters
 from training.stages.voice_heads import VoiceHeads

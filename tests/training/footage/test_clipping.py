@@ -16,7 +16,7 @@ from training.footage import preparation
 from training.footage.face_detector import DetectedFace
 from training.footage.face_models import FaceModels
 from training.model.config import EmoConfig
-from training.stages.data import ClipFolder
+from training.samples.clip_folder import ClipFolder
 
 
 def test_a_clip_shows_the_frames_and_gives_the_sound_of_its_second(

@@ -20,9 +20,9 @@ from training.footage import preparation
 from training.footage.face_models import FaceModels
 from training.model.config import EmoConfig
 from training.model.vae import VAE
+from training.samples.clip_folder import ClipFolder, WindowChoice
+from training.samples.regions import RegionWeights
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder, WindowChoice
-from training.stages.regions import RegionWeights
 from training.stages.stage import REQUIRED_FIELDS
 
 

@@ -9,9 +9,9 @@ import torch
 from tiny_runs import trainer
 
 from training.model.conditions import Conditions
-from training.stages.data import WindowChoice
+from training.samples.clip_folder import WindowChoice
+from training.samples.regions import RegionWeights
 from training.stages.recipe import Recipe
-from training.stages.regions import RegionWeights
 
 
 def test_an_image_hears_what_its_frame_of_a_clip_would_hear(clips: Path, tmp_path: Path) -> None:

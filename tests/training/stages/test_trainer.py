@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_runs import trainer
 
 from training.model.vae import to_uint8
+from training.samples.regions import RegionWeights
 from training.speakers.speaker import make_clip
 from training.stages.losses import StageLoss, mean_loss
 from training.stages.recipe import Recipe
-from training.stages.regions import RegionWeights
 from training.stages.stage import STAGES
 from training.stages.trainer import HELD_OUT_BATCHES
 from training.train import main

@@ -10,9 +10,9 @@ import torch
 from tiny_models import emo_model
 
 from training.clips import compact
+from training.samples.clip_folder import ClipFolder
+from training.samples.latent_cache import LatentCache
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder
-from training.stages.latent_cache import LatentCache
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
 

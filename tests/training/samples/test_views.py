@@ -10,9 +10,9 @@ import torch
 from tiny_models import emo_model
 
 from training.clips.clip import TrainingClip
+from training.samples.clip_folder import ClipFolder
+from training.samples.views import random_view, seen, view_names
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder
-from training.stages.views import random_view, seen, view_names
 
 
 @pytest.fixture(scope="module")

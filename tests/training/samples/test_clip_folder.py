@@ -13,9 +13,9 @@ from tiny_models import emo_model
 from tiny_runs import trainer
 
 from training.model.config import EmoConfig
+from training.samples.clip_folder import ClipFolder, WindowChoice
+from training.samples.regions import RegionWeights
 from training.speakers.speaker import make_clip
-from training.stages.data import ClipFolder, WindowChoice
-from training.stages.regions import RegionWeights
 
 
 def test_the_frames_before_a_window_end_where_its_motion_frames_do(clips: Path, tmp_path: Path) -> None:
@@ -174,9 +174,8 @@ def test_processes_share_the_encoding_and_read_the_same_clips(clips: Path, confi
 
 
 def test_reading_clips_loads_no_speech_synthesizer_and_no_reader_of_videos() -> None:
-    program = (
-        "import sys, training.stages.data; print([n for n in ('espeakng_loader', 'av', 'cv2') if n in sys.modules])"
-    )
+    found = "print([name for name in ('espeakng_loader', 'av', 'cv2') if name in sys.modules])"
+    program = f"import sys, training.samples.clip_folder; {found}"
     root = Path(__file__).parents[3]
     result = subprocess.run([sys.executable, "-c", program], cwd=root, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == "[]"

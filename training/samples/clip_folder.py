@@ -21,10 +21,10 @@ from training.clips.folder import clip_paths
 from training.clips.names import clip_name
 from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
-from training.stages.clip_tensors import ClipTensors
-from training.stages.latent_cache import LatentCache
-from training.stages.regions import RegionWeights, box_mask, error_weights, region_around
-from training.stages.views import random_view, seen, view_names
+from training.samples.clip_tensors import ClipTensors
+from training.samples.latent_cache import LatentCache
+from training.samples.regions import RegionWeights, box_mask, error_weights, region_around
+from training.samples.views import random_view, seen, view_names
 
 #: Number of random windows from which one with a still head, or with a head of a wanted speed, is chosen.
 STILL_CHOICES, SPEED_CHOICES = 8, 32
@@ -108,7 +108,7 @@ class ClipFolder:
         pictures: whether the frames are read; their resolution does not matter otherwise
         shortest: number of frames that a clip must have; shorter ones are left out
         device: where the clips are kept and the samples are made; None means on the CPU
-        views: number of views of each clip, as `training.stages.views` makes them; the first is the clip as it is
+        views: number of views of each clip, as `training.samples.views` makes them; the first is the clip as it is
 
     Attributes:
         config: size of the model
