@@ -177,8 +177,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--minutes must be more than 0, not {args.minutes:g}")
     if args.views < 1:
         parser.error(f"--views must be 1 or more, not {args.views}")
-    if args.cuda_graph and (args.device != "cuda" or args.gradient_checkpointing or (args.accumulate or 1) > 1):
-        parser.error("--cuda-graph needs --device cuda, and neither --gradient-checkpointing nor --accumulate")
+    if args.cuda_graph and (args.device != "cuda" or args.gradient_checkpointing):
+        parser.error("--cuda-graph needs --device cuda, and no --gradient-checkpointing")
 
 
 def _recipe(config: str, stage: str, args: argparse.Namespace) -> Recipe:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import torch
@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from training.model import attention
 from training.model.attention import SpatialBlock
 from training.model.model import EmoModel
 from training.model.temporal import TemporalBlock
+
+#: Length up to which a sequence is short.
+SHORT_SEQUENCE = 32
 
 #: Steps that run before a CUDA graph captures one.
 EAGER_STEPS = 3
@@ -45,6 +49,28 @@ def fast_cpu_bfloat16(model: EmoModel) -> Callable[[], AbstractContextManager[No
         if isinstance(layer, nn.GroupNorm):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
     return partial(sdpa_kernel, SDPBackend.MATH)
+
+
+@contextmanager
+def short_attention_by_products() -> Iterator[None]:
+    """Lets attention over short sequences, the frames of a pixel, be two matrix products within the block.
+
+    PyTorch's fused kernels fill each sequence up to a tile of 128. For 4096 pixels of 12 frames with 4 motion frames,
+    forwards and backwards, they take 1.5 ms on an H200, products 1.0 ms.
+    """
+    fused = attention.scaled_dot_product_attention
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if query.shape[-2] > SHORT_SEQUENCE or key.shape[-2] > SHORT_SEQUENCE:
+            return fused(query, key, value)
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        return scores.softmax(-1) @ value
+
+    attention.scaled_dot_product_attention = attend  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        attention.scaled_dot_product_attention = fused
 
 
 class RoundedModel:

@@ -31,6 +31,7 @@ from training.stages.performance import (
     RoundedModel,
     checkpoint_gradients,
     fast_cpu_bfloat16,
+    short_attention_by_products,
     store_channels_last,
 )
 from training.stages.recipe import Recipe
@@ -102,7 +103,7 @@ class Trainer:
 
     Raises:
         FileNotFoundError: if a directory has no clips.
-        ValueError: if the clips do not fit the model or the stage.
+        ValueError: if the clips do not fit the model or the stage, or a CUDA graph cannot hold a step.
     """
 
     def __init__(
@@ -111,12 +112,16 @@ class Trainer:
         self.stage, self.recipe, self.options = stage, recipe, options
         self.accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.mixed_precision)
         self.device = self.accelerator.device
+        if options.cuda_graph and (self.accelerator.num_processes > 1 or recipe.accumulate > 1):
+            raise ValueError("a CUDA graph holds a step of one batch in one process: train without --cuda-graph")
         self.model = model.to(self.device)
         self.attention: Callable[[], AbstractContextManager[None]] = nullcontext
         if options.gradient_checkpointing:
             checkpoint_gradients(model)
         if self.device.type == "cpu" and options.mixed_precision == "bf16":
             self.attention = fast_cpu_bfloat16(model)
+        if self.device.type == "cuda":
+            self.attention = short_attention_by_products
         self.clips = clips or self._read_clips(options.data, options.views)
         if stage == "vae" and model.config.vae_shortcut:
             torch.manual_seed(options.seed)
@@ -204,10 +209,10 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Trains one step, and gives the mean loss () of this process's batches. It does not wait for a GPU."""
-        if self.options.cuda_graph:
-            total = self._captured(self.loss.seed(self._rng(self.step)))
-        else:
-            with self.attention():
+        with self.attention():
+            if self.options.cuda_graph:
+                total = self._captured(self.loss.seed(self._rng(self.step)))
+            else:
                 total = self._learn(self._losses())
         self.step += 1
         self.scheduler.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import torch
 from accelerate.state import AcceleratorState
 from tiny_runs import trainer
 
+from training.model import attention
 from training.stages.losses import StageLoss
-from training.stages.performance import RoundedModel
+from training.stages.performance import RoundedModel, short_attention_by_products
 from training.stages.recipe import Recipe
 
 
@@ -79,7 +81,7 @@ def test_a_rounded_copy_computes_losses_and_gradients_for_the_model(stage: str, 
     for model in (run.model, rounded.copy):
         loss = StageLoss(model, stage, recipe, run.clips, run.voice_heads)(np.random.default_rng(0))
         loss.backward()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert losses[1] != losses[0]
     exact = torch.cat([own.grad.flatten() for own in run.trained if own.grad is not None])
@@ -90,3 +92,18 @@ def test_a_rounded_copy_computes_losses_and_gradients_for_the_model(stage: str, 
     rounded.round()
     for own, other in zip(run.model.parameters(), rounded.copy.parameters(), strict=True):
         assert torch.equal(own.bfloat16(), other)
+
+
+def test_products_give_what_fused_attention_gives(clips: Path, tmp_path: Path) -> None:
+    run = trainer("video", clips, tmp_path)
+    fused, found = attention.scaled_dot_product_attention, []
+    for context in (nullcontext, short_attention_by_products):
+        with context():
+            loss = run.loss(np.random.default_rng(0))
+            found.append(torch.autograd.grad(loss, run.trained, allow_unused=True))
+            assert (attention.scaled_dot_product_attention is fused) == (context is nullcontext)
+    assert attention.scaled_dot_product_attention is fused
+    assert any(not torch.equal(one, other) for one, other in zip(*found, strict=True) if one is not None)
+    for one, other in zip(*found, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)

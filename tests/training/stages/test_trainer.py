@@ -91,6 +91,12 @@ def test_clips_that_only_measure_change_nothing_and_their_loss_is_logged(
     assert mean_loss(own, HELD_OUT_BATCHES) != measured[-1]["held_out_loss"]
 
 
+def test_steps_of_several_batches_are_no_cuda_graph(clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", "video"), accumulate=2)
+    with pytest.raises(ValueError, match="one batch in one process: train without --cuda-graph"):
+        trainer("video", clips, tmp_path, recipe, cuda_graph=True)
+
+
 def test_samples_show_the_reference_the_truth_and_what_was_generated(clips: Path, tmp_path: Path) -> None:
     run = trainer("video", clips, tmp_path)
     grid = run.sample_grid()
