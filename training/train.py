@@ -30,7 +30,7 @@ was stopped: it goes on from the last checkpoint. `tensorboard --logdir runs` sh
 
 All stages can also share a number of minutes, as the config's `share` divides them; on a GPU:
 
-  python -m training.train --minutes 8 --config emo-photo --data data/puppets --out runs \
+  python -m training.train --minutes 8 --config emo-photo --data data/puppets --out runs \\
     --views 2 --mixed-precision bf16 --cuda-graph
 
 --mixed-precision bf16 is faster on GPUs, and on processors that multiply in bfloat16. --gradient-checkpointing saves

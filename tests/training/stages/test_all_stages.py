@@ -15,9 +15,9 @@ from training.train import main
 
 def test_all_stages_train_in_the_time_that_there_is(clips: Path, tmp_path: Path) -> None:
     started = time.monotonic()
-    command = ["--minutes", "0.15", "--views", "2", "--config", "emo-test"]
+    command = ["--minutes", "0.25", "--views", "2", "--config", "emo-test"]
     assert main([*command, "--data", str(clips), "--out", str(tmp_path)]) == 0
-    assert 4 < time.monotonic() - started < 20  # the machine may be busy
+    assert 8 < time.monotonic() - started < 40  # the machine may be busy
     stages = timed_stages("emo-test")
     assert stages == ["vae", "audio", "image", "video", "speed"]
     for stage in stages:
