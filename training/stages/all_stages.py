@@ -12,7 +12,7 @@ from training.model.model import EmoModel
 from training.samples.clip_folder import ClipFolder
 from training.stages.checkpoint import save_checkpoint
 from training.stages.recipe import Recipe
-from training.stages.stage import DIFFUSION_STAGES, REQUIRED_FIELDS
+from training.stages.stage import DIFFUSION_STAGES, required_fields
 from training.stages.trainer import Trainer, TrainingOptions
 
 #: How much longer than the first a save may take.
@@ -76,12 +76,13 @@ def train_all_stages(
 
 def _clips_with_latents(model: EmoModel, stages: list[TimedStage], options: TrainingOptions) -> ClipFolder:
     """The clips that all stages on latents can learn from."""
-    names = [stage.name for stage in stages if stage.name in DIFFUSION_STAGES]
+    learners = [stage for stage in stages if stage.name in DIFFUSION_STAGES]
+    needs = {field for stage in learners for field in required_fields(stage.name, stage.recipe.knows_speed)}
     return ClipFolder(
         options.data,
         model.config,
         model.vae.eval(),
-        needs=sorted({field for name in names for field in REQUIRED_FIELDS.get(name, ())}),
+        needs=sorted(needs),
         shortest=max(stage.recipe.shortest_clip(stage.name, model.config) for stage in stages),
         device=torch.device(options.device),
         views=options.views,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -86,7 +84,6 @@ class StageLoss:
         recipe, model = self.recipe, self.model
         size = recipe.batch_size
         heard = torch.rand(size, device=self.device) >= recipe.audio_dropout
-        embedded = torch.rand(size, device=self.device) >= recipe.audio_embedding_dropout
         if self.stage == "image":
             batch = self.clips.images(size, recipe.weights, still=recipe.still, voiced=recipe.hears)
             conditions = self.image_conditions(batch, heard)
@@ -96,9 +93,6 @@ class StageLoss:
             self.generate_motion(batch)
             motion_noise = recipe.motion_noise * torch.rand(size, device=self.device)
             conditions = self.video_conditions(batch, heard, motion_noise)
-        if conditions.audio_embedding is not None:
-            shut = conditions.audio_embedding * embedded[:, None, None].to(self.dtype)
-            conditions = replace(conditions, audio_embedding=shut)
         latents = batch.latents
         timestep = self._timesteps(size)
         noise = torch.randn_like(latents)
@@ -106,7 +100,8 @@ class StageLoss:
         prediction = model.backbone(noisy.to(self.dtype), timestep, conditions, temporal=self.stage != "image")
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight
-        error = error * self.model.vae.channel_weights()[:, None, None]
+        channels = model.vae.channel_weights() ** recipe.coarse
+        error = error * (channels / channels.mean())[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         return (loss_weights(self.scheduler, timestep) * per_sample).mean()
 
@@ -156,7 +151,7 @@ class StageLoss:
             deviation = motion_noise.to(motion)[:, None, None, None, None] * has_motion(motion)
             motion = motion + deviation * torch.randn_like(motion)
         head_speed = None
-        if self.stage == "speed":
+        if self.stage == "speed" or self.recipe.knows_speed:
             assert batch.head_speed is not None
             head_speed = batch.head_speed.to(self.dtype)
         return Conditions.merged(

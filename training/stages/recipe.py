@@ -28,10 +28,13 @@ class Recipe:
         hears: whether the image stage hears the voice too, and trains the audio layers (*ours*: single frames of many
             people teach a small model what lips do sooner than clips of a few)
         audio_dropout: share of the samples that train without a voice, so that guidance can compare with none
-        audio_embedding_dropout: share of the samples whose time embedding hears nothing, so that audio-attention learns
-            to do without it
         first_clips: share of the samples without motion frames, whose reference is the frame before: the start of a
             video
+        coarse: exponent of a latent channel's share in the picture, as the weight of its error (only with a VAE's
+            shortcut): 0 counts all channels the same, 2 counts pixels, so that the larger, the more do light and shape
+            weigh against lashes
+        knows_speed: whether the video stage knows how fast the head turns, and trains the speed layers too (*ours*: a
+            model that must guess where a head goes blurs it)
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
             recorded: a clip must not add to the errors of the one before
         own_clips: largest number of clips that are generated one after the other for this
@@ -54,8 +57,9 @@ class Recipe:
     mouth_weight: float = 1.0
     hears: bool = False
     audio_dropout: float = 0.05
-    audio_embedding_dropout: float = 0.0
     first_clips: float = 0.1
+    coarse: float = 1.0
+    knows_speed: bool = False
     own_motion: float = 0.0
     own_clips: int = 1
     motion_noise: float = 0.0
@@ -74,7 +78,6 @@ class Recipe:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
         for name in (
             "audio_dropout",
-            "audio_embedding_dropout",
             "first_clips",
             "own_motion",
             "still",
@@ -86,6 +89,8 @@ class Recipe:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
+        if self.coarse < 0:
+            raise ValueError(f"coarse must be 0 or more, not {self.coarse}")
         if self.still + self.every_speed > 1:
             raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
 

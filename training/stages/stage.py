@@ -18,13 +18,19 @@ REQUIRED_FIELDS = {
 }
 
 
-def trained_parameters(model: EmoModel, stage: str, hears: bool = False) -> list[str]:
+def required_fields(stage: str, knows_speed: bool = False) -> tuple[str, ...]:
+    """Fields that the clips of a stage must have; a video stage that knows the head speed has those of the next."""
+    return REQUIRED_FIELDS.get("speed" if knows_speed else stage, ())
+
+
+def trained_parameters(model: EmoModel, stage: str, hears: bool = False, knows_speed: bool = False) -> list[str]:
     """Names of the parameters that a stage trains (paper, section 3.3).
 
     Args:
         model: model that is trained
         stage: one of `STAGES`
         hears: whether the image stage trains the audio layers too
+        knows_speed: whether the video stage trains the speed layers too
     """
 
     def trains(name: str) -> bool:
@@ -43,7 +49,8 @@ def trained_parameters(model: EmoModel, stage: str, hears: bool = False) -> list
             trained = ("backbone", "reference_net", "face_locator", *(("audio_projection",) if hears else ()))
             return part in trained and not (temporal or (audio and not hears))
         if stage == "video":
-            return part in ("backbone", "reference_net", "face_locator", "audio_projection") and not speed
+            trained = ("backbone", "reference_net", "face_locator", "audio_projection")
+            return part in (*trained, *(("speed_encoder",) if knows_speed else ())) and (knows_speed or not speed)
         return part == "speed_encoder" or (part == "backbone" and temporal)
 
     return [name for name, _ in model.named_parameters() if trains(name)]

@@ -36,7 +36,7 @@ from training.stages.performance import (
 )
 from training.stages.recipe import Recipe
 from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
-from training.stages.stage import DIFFUSION_STAGES, REQUIRED_FIELDS, trained_parameters
+from training.stages.stage import DIFFUSION_STAGES, required_fields, trained_parameters
 from training.stages.voice_heads import VoiceHeads
 
 #: Steps between two lines of the log.
@@ -127,7 +127,7 @@ class Trainer:
             torch.manual_seed(options.seed)
             model.vae.fit_shortcut(self.clips.frames(FITTED_FRAMES)[0])
         self.voice_heads = VoiceHeads(model.config).to(self.device)
-        names = set(trained_parameters(model, stage, recipe.hears))
+        names = set(trained_parameters(model, stage, recipe.hears, recipe.knows_speed))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
         model.eval()  # there is no dropout anywhere; the losses drop conditions
@@ -303,7 +303,7 @@ class Trainer:
             directory,
             self.model.config,
             self.model.vae.eval() if self.stage not in ("vae", "decoder", "audio") else None,
-            needs=REQUIRED_FIELDS.get(self.stage, ()),
+            needs=required_fields(self.stage, self.recipe.knows_speed),
             processes=(self.accelerator.process_index, self.accelerator.num_processes),
             pictures=self.stage != "audio",
             shortest=self.recipe.shortest_clip(self.stage, self.model.config),

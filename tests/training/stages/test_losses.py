@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tiny_runs import trainer
 
@@ -70,3 +71,18 @@ def test_generated_motion_frames_replace_recorded_ones_but_not_those_of_a_first_
     assert 0 < first.sum() < 32
     assert torch.equal(batch.motion_latents[first], recorded[first])
     assert all(not torch.equal(*pair) for pair in zip(batch.motion_latents[~first], recorded[~first], strict=True))
+
+
+def test_coarse_losses_weigh_light_and_shape_more(clips: Path, tmp_path: Path) -> None:
+    """The mean of the weights stays, so that only their shares change."""
+    shares = []
+    for coarse in (0.0, 1.0, 2.0):
+        recipe = replace(Recipe.load("emo-test", "video"), coarse=coarse, own_motion=0)
+        run = trainer("video", clips, tmp_path, recipe)
+        weights = run.model.vae.channel_weights()
+        largest = int(weights.argmax())
+        run.loss.seed(np.random.default_rng(0))
+        output = run.model.backbone.conv_out.bias
+        (gradient,) = torch.autograd.grad(run.loss.compute(0), [output])
+        shares.append(float(gradient[largest].abs() / gradient.abs().sum()))
+    assert shares[0] < shares[1] < shares[2]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import emo_model
 from tiny_runs import trainer
 
+from training.clips.clip import TrainingClip
 from training.model.model import EmoModel
 from training.stages.recipe import Recipe
 from training.stages.stage import STAGES, trained_parameters
@@ -102,3 +104,18 @@ def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: P
     model = EmoModel.load(tmp_path / "vae")
     images, _ = run.clips.frames(64)
     assert model.vae.encode(images).std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_the_video_stage_may_know_the_head_speed(clips: Path, tmp_path: Path) -> None:
+    video, knowing = (set(trained_parameters(emo_model(), "video", knows_speed=knows)) for knows in (False, True))
+    assert video < knowing
+    assert knowing - video == {name for name, _ in emo_model().named_parameters() if "speed" in name}
+    run = trainer("video", clips, tmp_path, replace(Recipe.load("emo-test", "video"), knows_speed=True))
+    before = [parameter.clone() for parameter in run.model.speed_encoder.parameters()]
+    run.train_step()
+    assert any(not torch.equal(*pair) for pair in zip(before, run.model.speed_encoder.parameters(), strict=True))
+    footage = replace(TrainingClip.load(clips / "1.npz"), head_speed=np.zeros(0, np.float32))
+    (tmp_path / "footage").mkdir()
+    footage.save(tmp_path / "footage" / "1.npz")
+    with pytest.raises(ValueError, match="has no head_speed"):
+        trainer("video", tmp_path / "footage", tmp_path, replace(Recipe.load("emo-test", "video"), knows_speed=True))
