@@ -20,7 +20,7 @@ class Backend(NamedTuple):
     Attributes:
         module: module of the engine's class
         engine: name of the engine's class
-        packages: top-level packages that the module imports
+        packages: packages that the module imports
         hint: command that installs them
     """
 
@@ -39,7 +39,7 @@ BACKENDS = {
     "tensorrt": Backend(
         "emo_rt.engines.tensorrt",
         "TensorRtEngine",
-        ("cuda",),
+        ("cuda.core",),  # PyTorch for CUDA brings `cuda` without it
         "pip install tensorrt cuda-python, or tensorrt-rtx cuda-python on a GeForce or RTX",
     ),
 }
@@ -49,15 +49,24 @@ def check_backend(backend: str) -> None:
     """Raises InputError if there is no such backend or its packages are not installed."""
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown; choose {', '.join(BACKENDS)}")
-    if any(importlib.util.find_spec(package) is None for package in BACKENDS[backend].packages):
+    if not all(map(_is_installed, BACKENDS[backend].packages)):
         raise InputError(f"backend {backend} is not installed: {BACKENDS[backend].hint}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # there is not even the package around it
+        return False
 
 
 def check_runs_here(backend: str) -> None:
     """Raises InputError if a backend is not installed or this machine lacks the hardware that it needs."""
     check_backend(backend)
     if backend == "tensorrt":
-        importlib.import_module(BACKENDS[backend].module).gpu()
+        module = importlib.import_module(BACKENDS[backend].module)
+        module.gpu()
+        module.import_tensorrt()
     elif backend == "openvino-bf16":
         importlib.import_module(BACKENDS[backend].module).check_bfloat16()
 

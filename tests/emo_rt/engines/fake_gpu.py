@@ -166,6 +166,7 @@ def fake_cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, preci
 def install() -> None:
     """Puts the modules where an import finds them; restoring `sys.modules` undoes it."""
     core, package = ModuleType("cuda.core"), ModuleType("cuda")
+    core.__spec__ = importlib.machinery.ModuleSpec("cuda.core", None)
     vars(core).update(Buffer=FakeBuffer, Device=FakeDevice)
     vars(package).update(core=core, __path__=[], __spec__=importlib.machinery.ModuleSpec("cuda", None))
     sys.modules.update({"cuda": package, "cuda.core": core, "tensorrt": fake_tensorrt()})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 from emo_rt.bundle import Bundle
 from emo_rt.engines import registry
-from emo_rt.engines.registry import available_backends, load_engine, planned_backends
+from emo_rt.engines.registry import available_backends, check_runs_here, load_engine, planned_backends
 from emo_rt.errors import InputError
 
 
@@ -31,6 +33,18 @@ def test_only_backends_that_run_here_are_available(monkeypatch: pytest.MonkeyPat
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
     assert "onnxruntime" not in available_backends()
+
+
+def test_cuda_without_its_core_is_no_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch for CUDA brings `cuda.bindings`, in a package `cuda` that lacks `cuda.core`."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "cuda"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "cuda" / "bindings").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(path for path in sys.path if "site-packages" not in path)])
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("cuda") is not None
+    with pytest.raises(InputError, match="backend tensorrt is not installed: pip install tensorrt cuda-python"):
+        check_runs_here("tensorrt")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from samples import drawn_face, tones
 from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.engines.engine import to_numpy
-from emo_rt.engines.registry import load_engine
+from emo_rt.engines.registry import available_backends, check_runs_here, load_engine
 from emo_rt.errors import BundleError, InputError
 from emo_rt.media.boxes import Box
 
@@ -48,6 +48,15 @@ def frames(bundle: Path, backend: str, **options: float) -> np.ndarray:
 @pytest.mark.parametrize("options", [{}, {"guidance_scale": 1.0}, {"seed": 3, "steps": 1}])
 def test_the_video_is_that_of_onnx_runtime(bundle: Path, backend: ModuleType, options: dict[str, float]) -> None:
     np.testing.assert_array_equal(frames(bundle, "tensorrt", **options), frames(bundle, "onnxruntime", **options))
+
+
+def test_a_gpu_without_tensorrt_is_no_backend(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tensorrt" in available_backends()
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "tensorrt" not in available_backends()
+    with pytest.raises(InputError, match="TensorRT is not installed"):
+        check_runs_here("tensorrt")
 
 
 def test_two_videos_of_one_cascade_do_not_mix(bundle: Path, backend: ModuleType) -> None:
