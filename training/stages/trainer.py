@@ -149,10 +149,12 @@ class Trainer:
         self.step = 0
         self._started = time.monotonic()
         self.scheduler = self._learning_rates()
-        self.rounded = None
+        self._rounded = None
         if self.device.type == "cuda" and options.mixed_precision == "bf16" and stage in DIFFUSION_STAGES:
-            self.rounded = RoundedModel(model)
-        self.loss = StageLoss(self.rounded.copy if self.rounded else model, stage, recipe, self.clips, self.voice_heads)
+            self._rounded = RoundedModel(model)
+        self.loss = StageLoss(
+            self._rounded.copy if self._rounded else model, stage, recipe, self.clips, self.voice_heads
+        )
         self._captured = CapturedSteps(lambda own_clips: self._learn([self._loss(own_clips)]))
         self.held_out_loss = None
         if options.held_out:
@@ -182,7 +184,8 @@ class Trainer:
             unit="step",
             disable=not first,
         ) as progress:
-            while self.progress < 1:
+            last = self.progress >= 1  # the clock is read once a step: what is the last one is saved
+            while not last:
                 total += self.train_step()
                 count += 1
                 progress.update()
@@ -230,28 +233,28 @@ class Trainer:
 
     def _loss(self, own_clips: int) -> Tensor:
         # A CUDA graph must convert weights anew at each replay; a rounded model needs no conversion at all.
-        handler = AutocastKwargs(enabled=self.rounded is None, cache_enabled=not self.options.cuda_graph)
+        handler = AutocastKwargs(enabled=self._rounded is None, cache_enabled=not self.options.cuda_graph)
         with self.accelerator.autocast(handler):
             return self.loss.compute(own_clips)
 
     def _learn(self, losses: Iterable[Tensor]) -> Tensor:
         """Descends along the mean gradient of the losses. Returns their mean."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.rounded:
-            self.rounded.copy.zero_grad(set_to_none=True)
+        if self._rounded:
+            self._rounded.copy.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for loss in losses:
             part = loss / self.recipe.accumulate
             part.backward()  # which computes attention again under gradient checkpointing
             total += part.detach()
-        if self.rounded:
-            self.rounded.return_gradients()
+        if self._rounded:
+            self._rounded.return_gradients()
         if self.accelerator.num_processes > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
-        if self.rounded:
-            self.rounded.round()
+        if self._rounded:
+            self._rounded.round()
         with torch.no_grad():
             self._move_average(*self._averages, 0)
         return total
@@ -269,8 +272,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the state of an earlier run, whose recipe may have had other steps and another learning rate."""
         self.model.load_state_dict(state["model"])
-        if self.rounded:
-            self.rounded.round()
+        if self._rounded:
+            self._rounded.round()
         self.averaged.load_state_dict(state["average"])
         self.voice_heads.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])

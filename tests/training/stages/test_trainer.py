@@ -115,3 +115,13 @@ def test_a_resumed_log_has_each_step_once(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").open("a").write('{"step": 40, "loss": 1.0}\n')
     trainer("vae", clips, tmp_path, replace(recipe, steps=40), save_every=20).run()
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [20, 40]
+
+
+def test_the_last_step_by_the_clock_is_saved(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time runs out between two looks at the clock."""
+    run = trainer("vae", clips, tmp_path, minutes=1)
+    seen = iter([0.0, 0.5, 0.9, *[1.1] * 9])
+    monkeypatch.setattr(type(run), "progress", property(lambda _: next(seen)))
+    run.run()
+    assert (tmp_path / "model.safetensors").exists()
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["step"] == run.step
