@@ -50,7 +50,7 @@ import torch
 
 from training.model.config import EmoConfig, config_names
 from training.model.model import EmoModel
-from training.stages.all_stages import TimedStage, train_all_stages
+from training.stages.all_stages import train_all_stages
 from training.stages.recipe import Recipe, timed_stages
 from training.stages.stage import STAGES
 from training.stages.trainer import Trainer, TrainingOptions
@@ -148,7 +148,6 @@ def main(arguments: list[str] | None = None) -> int:
         cuda_graph=args.cuda_graph,
         views=args.views,
         minutes=args.minutes,
-        resumable=not args.minutes,
     )
     try:
         model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config or "emo-tiny"))
@@ -156,8 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
         if args.stage:
             Trainer(model, args.stage, _recipe(config, args.stage, args), options).run()
         else:
-            stages = [TimedStage(stage, _recipe(config, stage, args)) for stage in timed_stages(config)]
-            path = train_all_stages(model, stages, options, args.minutes, started)
+            recipes = {stage: _recipe(config, stage, args) for stage in timed_stages(config)}
+            path = train_all_stages(model, recipes, options, args.minutes, started)
             print(f"training: the checkpoint is {path}", file=sys.stderr)
     except (OSError, ValueError) as error:
         print(f"training: error: {error}", file=sys.stderr)

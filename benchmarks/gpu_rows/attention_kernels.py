@@ -10,17 +10,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.gpu_rows.measure import milliseconds
-from training.model import attention
+from training.stages.performance import attention_by_products, attention_kernel
 
 #: The largest number of scores that are written to memory to try products of matrices.
 _MOST_SCORES = 2**27
 #: The fewest keys that cuDNN's kernel is tried with: it is made anew for each shape.
 _FEWEST_KEYS = 64
-
-
-def _matmul(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
-    return torch.matmul(scores.softmax(-1), value)
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -41,7 +36,7 @@ def _cudnn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 _Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 _KERNELS: dict[str, _Kernel] = {
     "default": scaled_dot_product_attention,
-    "matmul": _matmul,
+    "matmul": attention_by_products,
     "flash": _flash,
     "efficient": _efficient,
     "cudnn": _cudnn,
@@ -91,9 +86,5 @@ class FastestAttention:
 def fastest_attention() -> Iterator[FastestAttention]:
     """Run all attention of the Backbone and the ReferenceNet by a `FastestAttention` within the block."""
     fastest = FastestAttention()
-    usual = attention.scaled_dot_product_attention
-    attention.scaled_dot_product_attention = fastest  # type: ignore[assignment]
-    try:
+    with attention_kernel(fastest):
         yield fastest
-    finally:
-        attention.scaled_dot_product_attention = usual

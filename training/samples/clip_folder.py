@@ -6,7 +6,7 @@ CUDA graph: nothing here waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,29 +140,30 @@ class ClipFolder:
         clips: dict[str, TrainingClip] = {}
         latents: dict[str, Tensor] = {}
 
-        def read(path: Path) -> Iterator[tuple[str, TrainingClip, Tensor | None]]:
+        def read(path: Path) -> list[tuple[str, TrainingClip, Tensor | None]]:
             """Name, labels and latents of each view of a clip; the frames too where there are no latents."""
             names = view_names(clip_name(path), views if pictures else 1)
             found = [cache.find(name) if cache else None for name in names]
             clip = TrainingClip.load(path, pictures=pictures and any(known is None for known in found))
             if not clip.knows(*needs) or len(clip.face_box) < shortest:
-                return
+                return []
             side = found[0].shape[-1] * config.vae_factor if found[0] is not None else clip.frames.shape[1]
             if pictures and side != config.resolution:
                 raise ValueError(f"{path} has {side} pixels a side, {config.name} {config.resolution}")
+            shown = []
             for number, (name, known) in enumerate(zip(names, found, strict=True)):
                 view = clip if known is None else replace(clip, frames=_NO_FRAMES)
                 view = seen(view, random_view(view, number, config.resolution), device) if number else view
                 if cache and known is None:
                     known = cache.encode(name, view.frames)
-                yield name, view if known is None else replace(view, frames=_NO_FRAMES), known
+                shown.append((name, view if known is None else replace(view, frames=_NO_FRAMES), known))
+            return shown
 
         # Each process starts at another clip: what one has encoded, the others find in the cache.
         start = len(paths) * processes[0] // processes[1]
-        rotated = paths[start:] + paths[:start]
         with ThreadPoolExecutor(READING_THREADS) as executor:
-            read_clips = executor.map(lambda path: list(read(path)), rotated)
-            for views_of_clip in tqdm(read_clips, "reading clips", len(rotated), unit="clip", disable=processes[0] > 0):
+            found = executor.map(read, paths[start:] + paths[:start])
+            for views_of_clip in tqdm(found, "reading clips", len(paths), unit="clip", disable=processes[0] > 0):
                 for name, clip, known in views_of_clip:
                     clips[name] = clip
                     if known is not None:

@@ -96,10 +96,6 @@ class ClipTensors:
             latents=_laid_end_to_end(latents, device) if latents else None,
         )
 
-    def clip_of(self, frame: Tensor) -> Tensor:
-        """Index of the clip of each frame (...) of the t frames, of the same shape."""
-        return torch.searchsorted(self.start, frame, right=True) - 1
-
     def sound(self, clip: Tensor, first: Tensor, frames: int) -> Tensor:
         """Windows of sound (b, frames * samples); zeros beyond the ends of a clip.
 

@@ -51,6 +51,12 @@ def save_checkpoint(directory: Path, model: EmoModel, run: Resumable | None) -> 
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_no_state(directory: Path) -> None:
+    """Raises ValueError if the checkpoint of `directory` is of a run that can be resumed: another would replace it."""
+    if (path := directory / STATE_FILE).exists():
+        raise ValueError(f"{path} is of a run that can go on; a run by the clock needs another --out")
+
+
 def resume(directory: Path, run: Resumable) -> None:
     """Gives `run` the state that the checkpoint of `directory` keeps, if there is one.
 

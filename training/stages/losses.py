@@ -60,7 +60,7 @@ class StageLoss:
         return self._diffusion_loss(own_clips)
 
     def _vae_loss(self) -> Tensor:
-        images, mouths = (x.to(self.device) for x in self.clips.frames(self.recipe.batch_size))
+        images, mouths = self.clips.frames(self.recipe.batch_size)
         vae = self.model.vae
         posterior = vae.posterior(images)
         decoded = vae.reconstruct(posterior.sample())

@@ -51,8 +51,24 @@ def fast_cpu_bfloat16(model: EmoModel) -> Callable[[], AbstractContextManager[No
     return partial(sdpa_kernel, SDPBackend.MATH)
 
 
+def attention_by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of queries (b, h, q, d) to keys and values (b, h, k, d) by two matrix products: (b, h, q, d)."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return scores.softmax(-1) @ value
+
+
 @contextmanager
-def short_attention_by_products() -> Iterator[None]:
+def attention_kernel(kernel: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Iterator[None]:
+    """Runs all attention of the Backbone and the ReferenceNet by a kernel within the block."""
+    usual = attention.scaled_dot_product_attention
+    attention.scaled_dot_product_attention = kernel  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        attention.scaled_dot_product_attention = usual
+
+
+def short_attention_by_products() -> AbstractContextManager[None]:
     """Lets attention over short sequences, the frames of a pixel, be two matrix products within the block.
 
     PyTorch's fused kernels fill each sequence up to a tile of 128. For 4096 pixels of 12 frames with 4 motion frames,
@@ -63,14 +79,9 @@ def short_attention_by_products() -> Iterator[None]:
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if query.shape[-2] > SHORT_SEQUENCE or key.shape[-2] > SHORT_SEQUENCE:
             return fused(query, key, value)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        return scores.softmax(-1) @ value
+        return attention_by_products(query, key, value)
 
-    attention.scaled_dot_product_attention = attend  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        attention.scaled_dot_product_attention = fused
+    return attention_kernel(attend)
 
 
 class RoundedModel:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from training.model.model import EmoModel
 from training.samples.clip_folder import ClipFolder
 from training.samples.regions import RegionWeights
-from training.stages.checkpoint import resume, save_checkpoint
+from training.stages.checkpoint import check_no_state, resume, save_checkpoint
 from training.stages.log import TrainingLog
 from training.stages.losses import StageLoss, mean_loss
 from training.stages.performance import (
@@ -63,9 +63,9 @@ class TrainingOptions:
         mixed_precision: `bf16` computes in bfloat16 where that is safe; weights stay in float32
         gradient_checkpointing: whether the backward pass computes activations again, which saves memory
         cuda_graph: whether a GPU replays steps that were captured once, so that it never waits for Python
-        minutes: time that the stage trains instead of the recipe's steps; learning rates then follow the clock
+        minutes: time that the stage trains instead of the recipe's steps; learning rates then follow the clock, and
+            the run cannot be resumed
         views: number of views of each clip that train
-        resumable: whether checkpoints have `state.pt`, which is three times as large as the model
     """
 
     data: Path
@@ -79,7 +79,6 @@ class TrainingOptions:
     cuda_graph: bool = False
     minutes: float | None = None
     views: int = 1
-    resumable: bool = True
 
 
 class Trainer:
@@ -169,11 +168,14 @@ class Trainer:
 
         Raises:
             OSError: if the last checkpoint cannot be saved.
-            ValueError: if `state.pt` is of another run.
+            ValueError: if `state.pt` is of another run, or of a run by steps where this one follows the clock.
         """
         first = self.accelerator.is_main_process
         self.options.out.mkdir(parents=True, exist_ok=True)
-        resume(self.options.out, self)
+        if self.options.minutes:
+            check_no_state(self.options.out)
+        else:
+            resume(self.options.out, self)
         log = TrainingLog(self.options.out, self.step) if first else None
         total, count = torch.zeros((), device=self.device), 0
         self._started = since = time.monotonic()
@@ -341,7 +343,7 @@ class Trainer:
         try:
             if self.stage == "vae":
                 self.averaged.vae.autoencoder.register_to_config(scaling_factor=self._latent_scale(self.averaged))
-            save_checkpoint(self.options.out, self.averaged, self if self.options.resumable else None)
+            save_checkpoint(self.options.out, self.averaged, None if self.options.minutes else self)
         except OSError as error:
             reason = f"cannot save step {self.step} to {self.options.out}: {str(error).splitlines()[0]}"
             if last:
