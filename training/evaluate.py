@@ -10,6 +10,10 @@ are kept in OUT/videos: the same command goes on where it stopped.
 The clips of --data are held-out people of `python -m training.corpus --split held-out`, those of --family-data of
 `--split held-out-family`.
 
+With --ablate it generates the same videos with the full model, then without one condition after the other:
+audio-attention, motion keys, reference-attention and so on. The table shows what the model lives on. It writes
+OUT/ablation.json.
+
 With --quick it generates nothing and measures how much better one step from almost pure noise denoises the mouth with
 the right voice than with another one. This shows long before a generated video speaks. It writes OUT/quick.json.
 """
@@ -28,6 +32,7 @@ import torch
 
 from emo_rt.atomic import atomic_write
 from training.clips.folder import load_clips
+from training.evaluation.ablation import ablation, ablation_table
 from training.evaluation.evaluation import EvaluationOptions, evaluate
 from training.evaluation.reader import BUNDLED_READER, FaceReader, known_accuracy
 from training.evaluation.sync_signal import sync_signal
@@ -74,9 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     number(experiments, "--long-videos", int, defaults.long_videos, "people in long videos")
     number(experiments, "--long-seconds", float, defaults.long_seconds, "length of a long video in seconds", "S")
     experiments.add_argument("--no-experiments", action="store_true", help="leave all of them out")
-    quick = parser.add_argument_group("instead of videos")
+    instead = parser.add_argument_group("instead of the table of thresholds")
+    quick = instead.add_mutually_exclusive_group()
     quick.add_argument("--quick", action="store_true", help="denoise in one step with right and wrong voices")
-    number(quick, "--windows", int, 48, "windows of frames that --quick denoises")
+    quick.add_argument("--ablate", action="store_true", help="leave out one condition after the other")
+    number(instead, "--windows", int, 48, "windows of frames that --quick denoises")
     parser.add_argument(
         "--device",
         default="cuda" if torch.cuda.is_available() else "cpu",
@@ -123,19 +130,24 @@ def main(arguments: list[str] | None = None) -> int:
         if args.quick:
             signal = sync_signal(model, clips, reader, windows=args.windows, seed=args.seed)
             name, result = "quick.json", result | asdict(signal)
+            summary = json.dumps(result, indent=2)
+        elif args.ablate:
+            ablated = ablation(model, reader, clips, options)
+            name, result = "ablation.json", result | {"rows": [asdict(row) for row in ablated]}
+            summary = ablation_table(ablated)
         else:
             evaluation = evaluate(model, reader, clips, options)
             rows = [asdict(row) for row in thresholds(evaluation)]
             name, result = "evaluation.json", result | asdict(evaluation) | {"thresholds": rows}
+            summary = evaluation_summary(evaluation)
     except (FileNotFoundError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     result["seconds"] = round(time.monotonic() - started, 1)
-    text = json.dumps(result, indent=2)
     args.out.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out / name) as file:
-        file.write(f"{text}\n".encode())
-    print(text if args.quick else evaluation_summary(evaluation))
+        file.write(f"{json.dumps(result, indent=2)}\n".encode())
+    print(summary)
     return 0
 
 

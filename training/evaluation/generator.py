@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from emo_rt.atomic import atomic_write
 from emo_rt.media.boxes import Box
+from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
@@ -31,6 +35,7 @@ class Generator:
         steps: int | None = None,
         guidance_scale: float | None = None,
         directory: Path | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         """Prepares the pipeline.
 
@@ -39,11 +44,13 @@ class Generator:
             steps: number of DDIM steps; None means the config's.
             guidance_scale: weight of the voice against no voice; None means the config's.
             directory: directory of the kept videos; None keeps none.
+            without: fields of `Conditions` that the Backbone does not get, for an ablation.
         """
         self.model = model
         self.steps = model.config.steps if steps is None else steps
         self.guidance_scale = model.config.guidance_scale if guidance_scale is None else guidance_scale
         self._directory = directory
+        self._without = tuple(without)
         self._pipeline = EmoPipeline(model)
         self._fingerprint = _fingerprint_of_model(model) if directory else b""
 
@@ -65,7 +72,7 @@ class Generator:
         """
         if self._directory is None:
             return self._generated(portrait, face_box, waveform, frames, seed, speed)
-        settings = [asdict(face_box), frames, seed, speed, self.steps, self.guidance_scale]
+        settings = [asdict(face_box), frames, seed, speed, self.steps, self.guidance_scale, *self._without]
         content = (self._fingerprint, json.dumps(settings).encode(), portrait.tobytes(), waveform.tobytes())
         path = self._directory / f"{hashlib.sha256(b'/'.join(content)).hexdigest()[:20]}.npz"
         if path.exists():
@@ -81,16 +88,32 @@ class Generator:
     def _generated(
         self, portrait: np.ndarray, face_box: Box, waveform: np.ndarray, frames: int, seed: int, speed: float
     ) -> np.ndarray:
-        return self._pipeline(
-            portrait,
-            face_box,
-            waveform,
-            frames,
-            seed=seed,
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            speed=speed,
-        )
+        with left_out(self.model.backbone, self._without):
+            return self._pipeline(
+                portrait,
+                face_box,
+                waveform,
+                frames,
+                seed=seed,
+                steps=self.steps,
+                guidance_scale=self.guidance_scale,
+                speed=speed,
+            )
+
+
+@contextmanager
+def left_out(backbone: nn.Module, names: Collection[str]) -> Iterator[None]:
+    """While it lasts, a Backbone gets its conditions without the fields of these names."""
+    empty = {field.name: getattr(Conditions(), field.name) for field in fields(Conditions) if field.name in names}
+
+    def emptied(_: nn.Module, arguments: tuple[object, ...]) -> tuple[object, ...]:
+        return tuple(replace(value, **empty) if isinstance(value, Conditions) else value for value in arguments)
+
+    hook = backbone.register_forward_pre_hook(emptied)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _fingerprint_of_model(model: EmoModel) -> bytes:
