@@ -12,12 +12,12 @@ example:
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -42,7 +42,6 @@ from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import export_part, graph_spec
 from export.graphs.options import GRAPH_PARTS, BuildOptions
 from export.graphs.quantize import quantize
-from export.nvidia import load_tensorrt
 from training.model.model import EmoModel
 
 #: The precisions that are exported.
@@ -83,13 +82,12 @@ def time_export(model: str, precision: str, directory: Path) -> dict[str, Any]:
 
 def time_engine_build(path: Path, precision: str) -> dict[str, Any]:
     """Let NVIDIA's builder make an engine of an ONNX file; the figures, or an `engine_error`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        tensorrt = load_tensorrt(Path(scratch))
-        started = time.perf_counter()
-        try:
-            built = build_engine(path, tensorrt, precision)
-        except BundleError as error:
-            return {"engine_error": str(error)}
+    tensorrt = importlib.import_module("tensorrt_rtx_bindings")
+    started = time.perf_counter()
+    try:
+        built = build_engine(path, tensorrt, precision, "sm_89")
+    except BundleError as error:
+        return {"engine_error": str(error)}
     return {
         "engine_seconds": round(time.perf_counter() - started, 1),
         "engine_mb": round(len(built) / 1e6, 1),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from emo_rt.errors import BundleError
 
 
 class OnnxRuntimeEngine:
-    """A graph in ONNX Runtime, on CUDA where the installed package has it, else on the CPU.
+    """A graph in ONNX Runtime, on CUDA where the installed package has it and a GPU is there, else on the CPU.
 
     Args:
         name: name of the graph, for messages
@@ -34,8 +37,7 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads or 0
         # Threads that wait by spinning take the cores from the other graphs of a video: a clip took a third longer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if _has_cuda() else ["CPUExecutionProvider"]
         try:
             # MatMulAddFusion hides 8-bit products from the fusion that computes them in 8 bits, and speeds nothing up.
             self._session = ort.InferenceSession(
@@ -45,9 +47,17 @@ class OnnxRuntimeEngine:
             raise BundleError(
                 f"bundle {path.parent}: {path.name} does not load ({first_line(error)}); {HINT}"
             ) from error
+        # What the session runs on, not what was asked for: without a GPU or CUDA's libraries it takes the CPU.
         self._device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        if self._device == "cpu" and _has_cuda():
+            _warn_of_cpu()
         nodes = (self._session.get_inputs(), self._session.get_outputs())
         check_declared(path, graph, *({node.name: tuple(node.shape) for node in part} for part in nodes))
+
+    @staticmethod
+    def describe() -> str:
+        """ONNX Runtime's version, and whether it is the package for CUDA."""
+        return f"onnxruntime {ort.__version__}{' with CUDA' if _has_cuda() else ''}"
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Engine.run`; the outputs are OrtValues on the device."""
@@ -66,6 +76,27 @@ class OnnxRuntimeEngine:
         array = np.ascontiguousarray(to_numpy(tensor), dtype=spec.dtype)
         check_shape(self, spec, array.shape)
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
+
+
+@functools.cache
+def _has_cuda() -> bool:
+    """Whether the installed package is the one for CUDA. Its libraries are loaded, also those that PyTorch brings."""
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return False
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints, and the standard output may be a video
+            ort.preload_dlls()
+    return True
+
+
+@functools.cache
+def _warn_of_cpu() -> None:
+    """Says once that there is no CUDA: ONNX Runtime itself falls back without a word."""
+    print(
+        "onnxruntime-gpu finds no GPU, or not the libraries of its CUDA version: it runs on the CPU "
+        "(pip install 'onnxruntime-gpu[cuda,cudnn]')",
+        file=sys.stderr,
+    )
 
 
 def _ort_type(dtype: str) -> str:

@@ -55,6 +55,11 @@ class OpenVinoEngine:
         check_declared(path, graph, *({port.any_name: tuple(port.shape) for port in part} for part in ports))
         self._request = _CALLER.submit(self._compiled.create_infer_request).result()
 
+    @staticmethod
+    def describe() -> str:
+        """OpenVINO's version."""
+        return f"openvino {openvino.__version__}"
+
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Engine.run`; the outputs are NumPy arrays."""
         arrays = {}

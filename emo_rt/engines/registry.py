@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from emo_rt.bundle import Bundle, GraphSpec
 from emo_rt.engines.engine import Engine
@@ -28,6 +27,18 @@ class Backend(NamedTuple):
     engine: str
     packages: tuple[str, ...]
     hint: str
+
+
+class EngineClass(Protocol):
+    """The class of a backend's engines."""
+
+    def __call__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> Engine:
+        """Loads a graph from its ONNX file; `graph` is the manifest's record of it."""
+        ...
+
+    def describe(self) -> str:
+        """The library's version, and the device where it is not the CPU."""
+        ...
 
 
 BACKENDS = {
@@ -71,6 +82,15 @@ def check_runs_here(backend: str) -> None:
         importlib.import_module(BACKENDS[backend].module).check_bfloat16()
 
 
+def describe(backend: str) -> str:
+    """Version of a backend's library, and on which device it runs: what costs depend on beside the processor.
+
+    Raises:
+        InputError: if there is no such backend, it is not installed, or this machine lacks its hardware.
+    """
+    return f"{backend}: {engine_class(backend).describe()}"
+
+
 def available_backends() -> list[str]:
     """The backends that are installed and find the hardware that they need on this machine."""
     found = []
@@ -90,7 +110,7 @@ def planned_backends() -> list[str]:
     return [backend for backend in found if backend != "openvino" or "openvino-bf16" not in found]
 
 
-def engine_class(backend: str) -> Callable[[str, Path, GraphSpec, int | None], Engine]:
+def engine_class(backend: str) -> EngineClass:
     """The class of a backend's engines.
 
     Returns:
@@ -101,7 +121,7 @@ def engine_class(backend: str) -> Callable[[str, Path, GraphSpec, int | None], E
     """
     check_backend(backend)
     module = importlib.import_module(BACKENDS[backend].module)
-    found: Callable[[str, Path, GraphSpec, int | None], Engine] = getattr(module, BACKENDS[backend].engine)
+    found: EngineClass = getattr(module, BACKENDS[backend].engine)
     return found
 
 

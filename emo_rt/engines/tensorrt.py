@@ -1,12 +1,19 @@
-"""TensorRT: runs engines on an NVIDIA GPU; tensors stay in its memory from one engine to the next."""
+"""TensorRT: runs engines on an NVIDIA GPU; tensors stay in its memory from one engine to the next.
+
+One thread owns the GPU and makes every call of the driver. A context is current in a thread, not in a process; and what
+another thread queues while a CUDA graph is captured would land in that graph.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from cuda.core import Buffer, Device
@@ -14,7 +21,28 @@ from cuda.core import Buffer, Device
 from emo_rt.bundle import MANIFEST_NAME, GraphSpec, TensorSpec
 from emo_rt.engines.engine import Tensor, check_shape, find_input, to_numpy
 from emo_rt.engines.tensorrt_build import cached_engine, import_tensorrt, tensorrt_dtype
+from emo_rt.engines.tensorrt_runtime import RuntimeCache
 from emo_rt.errors import BundleError, InputError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_OWNER = ThreadPoolExecutor(1, "gpu")
+
+
+def _owned(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Calls a function in the thread that owns the GPU."""
+    return _OWNER.submit(function, *args, **kwargs).result()
+
+
+def _freed_by_owner(holder: object, held: list[Any]) -> None:
+    """Empties the list in the thread that owns the GPU when its holder goes: freeing memory is a call of the driver."""
+
+    def free() -> None:
+        with contextlib.suppress(RuntimeError):  # at the end of the program the thread is gone, and so is the memory
+            _OWNER.submit(held.clear)
+
+    weakref.finalize(holder, free).atexit = False
 
 
 @functools.cache
@@ -22,15 +50,19 @@ def gpu() -> tuple[Any, Any]:
     """The GPU, and the one CUDA stream in which the work of all engines is queued.
 
     Returns:
-        (device, stream) of `cuda.core`
+        (device, stream) of `cuda.core`; only the thread that owns the GPU may use them
 
     Raises:
         InputError: if there is no GPU.
     """
-    try:
+
+    def open_gpu() -> tuple[Any, Any]:
         device = Device()
         device.set_current()
         return device, device.create_stream()
+
+    try:
+        return _owned(open_gpu)
     except Exception as error:  # without a driver the binding raises errors of several kinds
         raise InputError("backend tensorrt needs an NVIDIA GPU and its driver; there is none") from error
 
@@ -44,10 +76,20 @@ class GpuTensor:
     """
 
     def __init__(self, buffer: Any, spec: TensorSpec) -> None:
-        self.buffer, self.shape, self.dtype = buffer, spec.shape, np.dtype(spec.dtype)
+        self._held, self.shape, self.dtype = [buffer], spec.shape, np.dtype(spec.dtype)
+        _freed_by_owner(self, self._held)
+
+    @property
+    def buffer(self) -> Any:
+        """The memory, for the thread that owns the GPU."""
+        return self._held[0]
 
     def numpy(self) -> np.ndarray:
         """A copy of the values on the host; waits for all work that is queued."""
+        return _owned(self.downloaded)
+
+    def downloaded(self) -> np.ndarray:
+        """As `numpy`, for the thread that owns the GPU."""
         array = np.empty(self.shape, self.dtype)
         _, stream = gpu()
         Buffer.from_handle(array.ctypes.data, array.nbytes, owner=array).copy_from(self.buffer, stream=stream)
@@ -65,11 +107,32 @@ class TensorRtEngine:
         threads: ignored
 
     Raises:
-        InputError: if TensorRT or a GPU is missing.
-        BundleError: if TensorRT refuses the graph, or the engine has other dtypes than the manifest says.
+        InputError: if TensorRT or a GPU is missing, or TensorRT does not know this GPU.
+        BundleError: if TensorRT refuses the graph, the engine has other dtypes than the manifest says, or the GPU's
+            memory is too small for it.
     """
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
+        self.name = name
+        gpu()
+        self._held = [_owned(_LoadedEngine, name, path, graph)]
+        _freed_by_owner(self, self._held)
+
+    @staticmethod
+    def describe() -> str:
+        """TensorRT's version and the GPU's name."""
+        tensorrt, (device, _) = import_tensorrt(), gpu()
+        return f"{tensorrt.__name__} {tensorrt.__version__} on {device.name}"
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Engine.run`; the outputs stay on the GPU. The very tensor that the last run took is not copied again."""
+        return _owned(self._held[0].run, inputs)
+
+
+class _LoadedEngine:
+    """What a `TensorRtEngine` holds; all of it belongs to the thread that owns the GPU."""
+
+    def __init__(self, name: str, path: Path, graph: GraphSpec) -> None:
         self.name, self.inputs, self.outputs = name, graph.inputs, graph.outputs
         tensorrt = import_tensorrt()
         device, self._stream = gpu()
@@ -83,16 +146,19 @@ class TensorRtEngine:
             found = self._engine.get_tensor_dtype(spec.name)
             if found != tensorrt_dtype(tensorrt, spec.dtype):
                 raise BundleError(f"{path}: the engine's {spec.name} is {found.name}, the manifest says {spec.dtype}")
-        self._context = self._engine.create_execution_context()
+        self._kernels = RuntimeCache(path, f"sm_{device.arch}")
+        self._context = self._kernels.create_context(self._engine)
+        if self._context is None:
+            raise BundleError(f"{name}: the GPU's memory is too small for this engine")
         # The addresses never change: one CUDA graph serves all runs.
         self._memory = {spec.name: self._allocate(spec) for spec in (*self.inputs, *self.outputs)}
         for tensor_name, buffer in self._memory.items():
-            self._context.set_tensor_address(tensor_name, int(buffer.handle))
+            if not self._context.set_tensor_address(tensor_name, int(buffer.handle)):
+                raise BundleError(f"{name}: TensorRT does not take the memory of {tensor_name}")
         self._given: dict[str, GpuTensor] = {}
         self._replay: Any = None
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`; the outputs stay on the GPU. The very tensor that the last run took is not copied again."""
         for spec in self.inputs:
             tensor = find_input(self, spec, inputs)
             if isinstance(tensor, GpuTensor) and tensor.dtype == spec.dtype:
@@ -101,7 +167,8 @@ class TensorRtEngine:
                     continue
                 self._given[spec.name], source = tensor, tensor.buffer
             else:
-                array = np.ascontiguousarray(to_numpy(tensor), dtype=spec.dtype)
+                values = tensor.downloaded() if isinstance(tensor, GpuTensor) else to_numpy(tensor)
+                array = np.ascontiguousarray(values, dtype=spec.dtype)
                 check_shape(self, spec, array.shape)
                 self._given.pop(spec.name, None)
                 source = Buffer.from_handle(array.ctypes.data, array.nbytes, owner=array)
@@ -112,9 +179,10 @@ class TensorRtEngine:
     def _execute(self) -> None:
         if self._replay is None:  # the first run initialises what a CUDA graph cannot capture
             self._enqueue(self._stream)
-            builder = self._stream.create_graph_builder().begin_building()
+            builder = gpu()[0].create_graph_builder().begin_building()
             self._enqueue(builder.stream)
             self._replay = builder.end_building().complete()
+            self._kernels.save()
         else:
             self._replay.launch(self._stream)
 

@@ -77,13 +77,16 @@ def check_types(network: Any, tensorrt: ModuleType, path: Path, precision: str) 
             raise BundleError(f"{path}: {layer.name} computes in {found.name}, {precision} wants {wanted.name}")
 
 
-def build_engine(path: Path, tensorrt: ModuleType, precision: str, timing_cache: Path | None = None) -> bytes:
-    """Parses a graph and builds its engine.
+def build_engine(
+    path: Path, tensorrt: ModuleType, precision: str, device: str, timing_cache: Path | None = None
+) -> bytes:
+    """Parses a graph and builds its engine. What the graph computes in float32 is computed in float32, not in TF32.
 
     Args:
         path: path of the ONNX file; weights may lie beside it
         tensorrt: module that `import_tensorrt` returns
         precision: precision of the bundle, a key of `COMPUTE_TYPES`
+        device: compute capability of the GPU that runs the engine, for instance `sm_89`
         timing_cache: file with the kernel timings of earlier builds, read and written; None to measure all of them
 
     Returns:
@@ -91,12 +94,16 @@ def build_engine(path: Path, tensorrt: ModuleType, precision: str, timing_cache:
 
     Raises:
         BundleError: if TensorRT refuses the graph or cannot build it.
+        InputError: if TensorRT-RTX does not know such a GPU.
     """
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
     builder = tensorrt.Builder(logger)
     network = parse_graph(path, tensorrt, builder, logger)
     check_types(network, tensorrt, path, precision)
     config = builder.create_builder_config()
+    config.clear_flag(tensorrt.BuilderFlag.TF32)
+    if hasattr(config, "set_compute_capability"):
+        _build_for(config, tensorrt, device)
     cache = None
     if timing_cache and hasattr(config, "create_timing_cache"):  # TensorRT-RTX measures on the user's machine
         cache = config.create_timing_cache(timing_cache.read_bytes() if timing_cache.exists() else b"")
@@ -111,23 +118,33 @@ def build_engine(path: Path, tensorrt: ModuleType, precision: str, timing_cache:
     return bytes(engine)
 
 
+def _build_for(config: Any, tensorrt: ModuleType, device: str) -> None:
+    """Tells TensorRT-RTX for which GPU it builds; TensorRT builds for the one at hand."""
+    wanted = getattr(tensorrt.ComputeCapability, device.replace("sm_", "SM"), None)
+    if wanted is None:
+        raise InputError(f"TensorRT-RTX does not run on this GPU ({device}): pip install tensorrt")
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(wanted, 0)
+
+
 def cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision: str, device: str) -> bytes:
     """The engine of a graph: the one in the folder `engines` beside it if that is up to date, else one built now.
 
-    An engine is up to date if graph, precision, TensorRT version and device are those that it was built for.
+    An engine is up to date if graph, precision, TensorRT version, device and options are those that it was built for.
 
     Args:
         path: path of the ONNX file
         graph: the manifest's record of the graph; the sha256 of its files tell graphs apart
         tensorrt: module that `import_tensorrt` returns
         precision: precision of the bundle, a key of `COMPUTE_TYPES`
-        device: compute capability of the GPU that runs the engine, for instance `sm_90`
+        device: compute capability of the GPU that runs the engine, for instance `sm_89`
 
     Returns:
         the serialized engine
 
     Raises:
         BundleError: if the engine cannot be built.
+        InputError: if TensorRT-RTX does not know such a GPU.
     """
     directory = path.parent / ENGINES
     target = directory / f"{path.stem}-{device}.engine"
@@ -136,13 +153,14 @@ def cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision:
         "precision": precision,
         "builder": f"{tensorrt.__name__} {tensorrt.__version__}",
         "device": device,
+        "tf32": False,
     }
     reason = _out_of_date(target, build_facts)
     if reason is None:
         return target.read_bytes()
     print(f"building {target.name}: {reason}; this takes a while", file=sys.stderr)
     directory.mkdir(exist_ok=True)
-    engine = build_engine(path, tensorrt, precision, directory / f"{device}.timing")
+    engine = build_engine(path, tensorrt, precision, device, directory / f"{device}.timing")
     with atomic_write(target) as file:
         file.write(engine)
     sidecar = {**build_facts, "sha256": hashlib.sha256(engine).hexdigest()}

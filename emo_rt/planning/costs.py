@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import itertools
 import json
 import os
@@ -25,7 +24,7 @@ from emo_rt.bundle import STEP_GRAPHS, Bundle, RuntimeConfig
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
 from emo_rt.cascade.sampling import Sampling
-from emo_rt.engines.registry import BACKENDS
+from emo_rt.engines.registry import describe
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
@@ -232,10 +231,9 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 def _key(bundle: Bundle, backend: str, threads: int | None) -> str:
     """All that the costs depend on, as the key of the cache."""
-    package = importlib.import_module(BACKENDS[backend].packages[0])
     return " | ".join(
         [
-            f"{backend} {getattr(package, '__version__', '')}",
+            describe(backend),
             _threads(threads),
             _processor(),
             f"{bundle.manifest.name} {bundle.digest[:16]}",

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,7 +98,6 @@ def test_what_is_done_at_the_papers_size_at_the_test_size(
     monkeypatch.setattr(paper_size, "STEP_GRAPHS", ("guided_backbone",))
     monkeypatch.setattr(paper_size, "named_checkpoint", lambda _: checkpoint)
     monkeypatch.setattr(paper_size, "in_a_process", lambda function, *arguments: function(*arguments))
-    monkeypatch.setattr(paper_size, "load_tensorrt", lambda _: SimpleNamespace(__version__="11"))
     monkeypatch.setattr(paper_size, "build_engine", lambda path, *_: path.read_bytes())
     out = tmp_path / "small.json"
     command = ["--model", "emo-test", "--out", str(out)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import onnx
 import pytest
@@ -17,14 +19,13 @@ from onnx import TensorProto, helper
 from emo_rt.bundle import GRAPH_NAMES, GraphSpec
 from emo_rt.engines import tensorrt_build
 from emo_rt.engines.tensorrt_build import build_engine, cached_engine
-from emo_rt.errors import BundleError
+from emo_rt.errors import BundleError, InputError
 from export.graphs.calibrate import calibrate, calibration_clips
 from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import OPSET, export_part, graph_spec
 from export.graphs.options import GRAPH_PARTS, BuildOptions
 from export.graphs.quantize import quantize
-from export.nvidia import load_tensorrt
 from training.model.model import EmoModel
 
 pytestmark = pytest.mark.skipif(
@@ -35,8 +36,8 @@ Graphs = Callable[[str, str], Path]
 
 
 @pytest.fixture(scope="session")
-def tensorrt(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return load_tensorrt(tmp_path_factory.mktemp("tensorrt"))
+def tensorrt() -> ModuleType:
+    return importlib.import_module("tensorrt_rtx_bindings")
 
 
 @pytest.fixture(scope="session")
@@ -92,13 +93,13 @@ CASES = [
 def test_tensorrt_builds_an_engine_of_every_graph(
     model: str, precision: str, name: str, exported: Graphs, tensorrt: ModuleType
 ) -> None:
-    assert len(build_engine(exported(model, precision) / f"{name}.onnx", tensorrt, precision)) > 10_000
+    assert len(build_engine(exported(model, precision) / f"{name}.onnx", tensorrt, precision, "sm_89")) > 10_000
 
 
 def test_a_graph_of_another_precision_is_refused(exported: Graphs, tensorrt: ModuleType) -> None:
     """A float32 graph makes a good engine, but none of float16."""
     with pytest.raises(BundleError, match=r"backbone\.onnx: .* computes in FLOAT, fp16 wants HALF"):
-        build_engine(exported("emo-test", "fp32") / "backbone.onnx", tensorrt, "fp16")
+        build_engine(exported("emo-test", "fp32") / "backbone.onnx", tensorrt, "fp16", "sm_89")
 
 
 def test_an_engine_is_built_once(
@@ -109,24 +110,44 @@ def test_an_engine_is_built_once(
     path.write_bytes(source.read_bytes())
     graph = graph_spec(path)
 
-    def build(graph: GraphSpec = graph, precision: str = "fp32", device: str = "sm_90") -> str:
+    def build(graph: GraphSpec = graph, precision: str = "fp32", device: str = "sm_89") -> str:
         engine = cached_engine(path, graph, tensorrt, precision, device)
         assert (tmp_path / "engines" / f"time_embedding-{device}.engine").read_bytes() == engine
         return capsys.readouterr().err
 
-    assert "time_embedding-sm_90.engine: there is none yet" in build()
+    assert "time_embedding-sm_89.engine: there is none yet" in build()
     assert build() == ""
-    assert "there is none yet" in build(device="sm_89")
+    assert "there is none yet" in build(device="sm_120")
     assert build() == ""
     other = GraphSpec(graph.file, {graph.file: "00"}, graph.inputs, graph.outputs)
     assert "its graph changed" in build(other)
     assert "its graph changed" in build()
-    (tmp_path / "engines" / "time_embedding-sm_90.engine").write_bytes(b"damaged")
+    (tmp_path / "engines" / "time_embedding-sm_89.engine").write_bytes(b"damaged")
     assert "it is damaged" in build()
-    (tmp_path / "engines" / "time_embedding-sm_90.json").write_text("{")
+    (tmp_path / "engines" / "time_embedding-sm_89.json").write_text("{")
     assert "it cannot be read" in build()
-    known = json.loads((tmp_path / "engines" / "time_embedding-sm_90.json").read_text())
+    known = json.loads((tmp_path / "engines" / "time_embedding-sm_89.json").read_text())
     assert known["builder"].endswith(tensorrt.__version__)
+
+
+def test_a_gpu_that_tensorrt_rtx_does_not_know_is_an_error(exported: Graphs, tensorrt: ModuleType) -> None:
+    with pytest.raises(InputError, match=r"TensorRT-RTX does not run on this GPU \(sm_90\): pip install tensorrt"):
+        build_engine(exported("emo-test", "fp32") / "time_embedding.onnx", tensorrt, "fp32", "sm_90")
+
+
+def test_float32_is_not_computed_in_tf32_and_the_gpu_is_named(
+    exported: Graphs, tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    build = tensorrt.Builder.build_serialized_network
+
+    def spy(builder: Any, network: Any, config: Any) -> Any:
+        seen.append((config.get_flag(tensorrt.BuilderFlag.TF32), config.get_compute_capability(0)))
+        return build(builder, network, config)
+
+    monkeypatch.setattr(tensorrt.Builder, "build_serialized_network", spy)
+    build_engine(exported("emo-test", "fp32") / "time_embedding.onnx", tensorrt, "fp32", "sm_120")
+    assert seen == [(False, tensorrt.ComputeCapability.SM120)]
 
 
 def test_a_killed_build_leaves_no_engine(tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +156,7 @@ def test_a_killed_build_leaves_no_engine(tensorrt: ModuleType, tmp_path: Path, m
     monkeypatch.setattr(tensorrt_build, "build_engine", lambda *_: b"engine")
     monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cached_engine(path, graph, tensorrt, "fp32", "sm_90")
+        cached_engine(path, graph, tensorrt, "fp32", "sm_89")
     assert not list(tmp_path.rglob("*.engine"))
 
 
@@ -150,4 +171,4 @@ def test_a_graph_that_tensorrt_does_not_take_is_named(tensorrt: ModuleType, tmp_
     path = tmp_path / "bytes.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10), path)
     with pytest.raises(BundleError, match=r"bytes\.onnx: TensorRT does not take this graph: inside \(Cast\): .*UINT8"):
-        build_engine(path, tensorrt, "fp32")
+        build_engine(path, tensorrt, "fp32", "sm_89")

@@ -2,6 +2,9 @@
 
 As on a GPU, work that is queued in a stream is done in order, and not before someone waits for the stream. Code that
 reads too early, or changes memory that queued work still needs, gets wrong values.
+
+It refuses what a driver refuses: calls of a thread that has no context, calls that a stream cannot capture, and memory
+that was freed. What is queued in a stream that captures goes into the graph, whoever queues it.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.machinery
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
@@ -24,75 +28,133 @@ from emo_rt.bundle import GraphSpec
 STREAMS: dict[int, FakeStream] = {}
 #: Number of transfers and launches by kind.
 ASKED: Counter[str] = Counter()
+#: The threads that have made calls.
+CALLERS: set[str] = set()
+_THREAD = threading.local()
+#: Addresses of the GPU's memory in use.
+ALLOCATED: set[int] = set()
+
+
+class FakeDriverError(Exception):
+    """What `cuda.core` raises when the driver refuses a call."""
+
+
+def check_context() -> None:
+    """Every call of the driver needs a context, which each thread must make current for itself."""
+    if not getattr(_THREAD, "current", False):
+        raise FakeDriverError(f"CUDA_ERROR_INVALID_CONTEXT in {threading.current_thread().name}")
+    CALLERS.add(threading.current_thread().name)
 
 
 class FakeStream:
     def __init__(self) -> None:
+        check_context()
         self.handle = 1000 + len(STREAMS)
         self.queue: list[Callable[[], None]] = []
+        self.captured: list[Callable[[], None]] | None = None
         STREAMS[self.handle] = self
 
+    def put(self, *work: Callable[[], None]) -> None:
+        check_context()
+        (self.queue if self.captured is None else self.captured).extend(work)
+
     def sync(self) -> None:
+        check_context()
+        self.refuse_while_capturing()
         queue, self.queue = self.queue, []
         for work in queue:
             work()
 
+    def refuse_while_capturing(self) -> None:
+        if self.captured is not None:
+            raise FakeDriverError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED")
+
     def create_graph_builder(self) -> FakeGraphBuilder:
-        return FakeGraphBuilder()
+        return FakeGraphBuilder(self)
 
 
 class FakeGraphBuilder:
     """Records the work of its stream without doing it."""
 
-    def __init__(self) -> None:
-        self.stream = FakeStream()
+    def __init__(self, stream: FakeStream) -> None:
+        check_context()
+        self.stream = stream
+        self.work: list[Callable[[], None]] = []
 
     def begin_building(self) -> FakeGraphBuilder:
+        check_context()
+        self.stream.refuse_while_capturing()
+        self.stream.captured = self.work
         return self
 
     def end_building(self) -> FakeGraphBuilder:
+        check_context()
+        self.stream.captured = None
         return self
 
     def complete(self) -> FakeGraphBuilder:
+        check_context()
         return self
 
     def launch(self, stream: FakeStream) -> None:
         ASKED["launches"] += 1
-        stream.queue.extend(self.stream.queue)
+        stream.put(*self.work)
 
 
 class FakeBuffer:
     """Memory of the GPU, or of the host if it came from `from_handle`."""
 
-    def __init__(self, handle: int, size: int, owner: Any, host: bool) -> None:
-        self.handle, self.size, self.owner, self.host = handle, size, owner, host
+    def __init__(self, handle: int, size: int, owner: Any, stream: FakeStream | None) -> None:
+        self.handle, self.size, self.owner, self.stream = handle, size, owner, stream
+        if stream:
+            ALLOCATED.add(handle)
 
     @classmethod
     def from_handle(cls, handle: int, size: int, owner: Any = None) -> FakeBuffer:
-        return cls(handle, size, owner, host=True)
+        return cls(handle, size, owner, None)
 
     def copy_from(self, source: FakeBuffer, *, stream: FakeStream) -> None:
         assert source.size == self.size
-        ASKED["uploads" if source.host else "downloads" if self.host else "copies"] += 1
-        if source.host:  # ordinary host memory is read before the call returns
+        for buffer in (self, source):
+            if buffer.stream and buffer.handle not in ALLOCATED:
+                raise FakeDriverError("CUDA_ERROR_INVALID_VALUE: the memory was freed")
+        ASKED["uploads" if not source.stream else "downloads" if not self.stream else "copies"] += 1
+        if not source.stream:  # ordinary host memory is read before the call returns
+            stream.refuse_while_capturing()
             content = ctypes.string_at(source.handle, self.size)
-            stream.queue.append(lambda: ctypes.memmove(self.handle, content, self.size) and None)
+            stream.put(lambda: ctypes.memmove(self.handle, content, self.size) and None)
         else:
-            stream.queue.append(lambda: ctypes.memmove(self.handle, source.handle, self.size) and None)
+            stream.put(lambda: ctypes.memmove(self.handle, source.handle, self.size) and None)
+
+    def close(self) -> None:
+        """Frees the memory after what is queued."""
+        if self.stream and self.handle in ALLOCATED:
+            self.stream.refuse_while_capturing()
+            self.stream.put(lambda: ctypes.memset(self.handle, 0xCD, self.size) and None)
+            ALLOCATED.discard(self.handle)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class FakeDevice:
-    arch = "90"
+    arch = "89"
+    name = "Fake GPU"
 
     def set_current(self) -> None:
-        pass
+        _THREAD.current = True
 
     def create_stream(self) -> FakeStream:
         return FakeStream()
 
+    def create_graph_builder(self) -> FakeGraphBuilder:
+        return FakeGraphBuilder(FakeStream())
+
     def allocate(self, size: int, *, stream: FakeStream) -> FakeBuffer:
+        check_context()
+        stream.refuse_while_capturing()
         memory = np.full(size, 0xAB, np.uint8)
-        return FakeBuffer(memory.ctypes.data, size, memory, host=False)
+        return FakeBuffer(memory.ctypes.data, size, memory, stream)
 
 
 class FakeDataType(Enum):
@@ -106,12 +168,13 @@ class FakeContext:
         self.session = session
         self.addresses: dict[str, int] = {}
 
-    def set_tensor_address(self, name: str, address: int) -> None:
+    def set_tensor_address(self, name: str, address: int) -> bool:
         assert name not in self.addresses, "a CUDA graph would write to the old address"
         self.addresses[name] = address
+        return address in ALLOCATED
 
     def execute_async_v3(self, handle: int) -> bool:
-        STREAMS[handle].queue.append(self._execute)
+        STREAMS[handle].put(self._execute)
         return True
 
     def _execute(self) -> None:
@@ -139,7 +202,8 @@ class FakeEngine:
         nodes = (*self.session.get_inputs(), *self.session.get_outputs())
         return FakeDataType(next(node.type for node in nodes if node.name == name))
 
-    def create_execution_context(self) -> FakeContext:
+    def create_execution_context(self) -> FakeContext | None:
+        check_context()
         return FakeContext(self.session)
 
 
@@ -159,7 +223,7 @@ def fake_tensorrt() -> ModuleType:
 
 def fake_cached_engine(path: Path, graph: GraphSpec, tensorrt: ModuleType, precision: str, device: str) -> bytes:
     """The path of a graph's ONNX file, in place of its engine."""
-    assert device == "sm_90"
+    assert device == "sm_89"
     return str(path).encode()
 
 

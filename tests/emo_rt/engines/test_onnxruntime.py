@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from fake_bundle import GraphBuilder
 from onnx import TensorProto
 
 from emo_rt.bundle import Bundle, GraphSpec, TensorSpec
+from emo_rt.engines import onnxruntime as backend
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.onnxruntime import OnnxRuntimeEngine
-from emo_rt.engines.registry import load_engine
+from emo_rt.engines.registry import describe, load_engine
 from emo_rt.errors import BundleError, InputError
 
 HALF = (TensorSpec("x", "float16", (2, 3)),), (TensorSpec("y", "float16", (2, 3)),)
@@ -72,3 +74,22 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(tmp_path: Path, b
 
 def test_float16_is_a_dtype_of_both_worlds() -> None:
     assert onnx.helper.np_dtype_to_tensor_dtype(np.dtype("float16")) == TensorProto.FLOAT16
+
+
+def test_a_package_for_cuda_that_finds_no_gpu_says_that_it_runs_on_the_cpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for function in (backend._has_cuda, backend._warn_of_cpu):
+        monkeypatch.setattr(backend, function.__name__, functools.cache(function.__wrapped__))
+    assert "CUDA" not in describe("onnxruntime")
+    monkeypatch.setattr(backend, "_has_cuda", functools.cache(backend._has_cuda.__wrapped__))
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print("a library is missing"))
+    loaded = Bundle.load(bundle)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # ONNX Runtime's own, of this package
+        results = [load_engine(loaded, name).run({"timestep": np.float32([500])}) for name in 2 * ["time_embedding"]]
+    assert all(np.isfinite(to_numpy(result["time_embedding"])).all() for result in results)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.count("it runs on the CPU") == 1
+    assert describe("onnxruntime") == f"onnxruntime: onnxruntime {ort.__version__} with CUDA"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
 import fake_gpu
 import numpy as np
 import pytest
-from fake_gpu import ASKED, fake_cached_engine
+from fake_gpu import ALLOCATED, ASKED, CALLERS, fake_cached_engine
 from samples import drawn_face, tones
 
 from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
+from emo_rt.cascade.prefetch import decoded_clips
+from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
-from emo_rt.engines.registry import available_backends, check_runs_here, load_engine
+from emo_rt.engines.registry import available_backends, check_runs_here, describe, load_engine
 from emo_rt.errors import BundleError, InputError
 from emo_rt.media.boxes import Box
 
@@ -50,6 +54,10 @@ def test_the_video_is_that_of_onnx_runtime(bundle: Path, backend: ModuleType, op
     np.testing.assert_array_equal(frames(bundle, "tensorrt", **options), frames(bundle, "onnxruntime", **options))
 
 
+def test_costs_are_those_of_a_gpu_and_a_version_of_tensorrt(backend: ModuleType) -> None:
+    assert describe("tensorrt") == "tensorrt: tensorrt 0 on Fake GPU"
+
+
 def test_a_gpu_without_tensorrt_is_no_backend(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tensorrt" in available_backends()
     for name in ("tensorrt", "tensorrt_rtx"):
@@ -71,6 +79,48 @@ def test_two_videos_of_one_cascade_do_not_mix(bundle: Path, backend: ModuleType)
         alone = Cascade.load(Bundle.load(bundle), "onnxruntime", threads=1)
         for clip, expected in zip(mixed[seed], alone.generate(PORTRAIT, FACE, [voice], seed=seed), strict=False):
             np.testing.assert_array_equal(clip, expected)
+
+
+def test_twelve_clips_are_denoised_and_decoded_by_two_threads(bundle: Path, backend: ModuleType) -> None:
+    """The GPU's work comes from one thread, whoever asks for it: no other has a context, or disturbs a capture."""
+    loaded = Bundle.load(bundle)
+    sampling = Sampling.of(loaded.config, cache_interval=2)
+
+    def video(name: str) -> np.ndarray:
+        cascade = Cascade.load(loaded, name, threads=1)
+        seconds = 12 * loaded.config.clip_frames / 25
+        with closing(decoded_clips(cascade, cascade.denoise(PORTRAIT, FACE, [tones(seconds)[0]], sampling))) as clips:
+            return np.stack([frames for _, frames in clips])
+
+    CALLERS.clear()
+    made = video("tensorrt")
+    assert len(made) == 12
+    np.testing.assert_array_equal(made, video("onnxruntime"))
+    assert len(CALLERS) == 1
+
+
+def test_memory_of_the_gpu_is_freed(bundle: Path, backend: ModuleType) -> None:
+    def after_a_video() -> int:
+        cascade = Cascade.load(Bundle.load(bundle), "tensorrt", threads=1)
+        for _ in range(2):
+            list(cascade.generate(PORTRAIT, FACE, [tones(0.5)[0]]))
+        del cascade
+        gc.collect()
+        load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")  # what was asked for before is done then
+        gc.collect()
+        return len(ALLOCATED)
+
+    assert after_a_video() == after_a_video()
+
+
+def test_what_tensorrt_refuses_is_an_error(bundle: Path, backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_gpu.FakeContext, "set_tensor_address", lambda *_: False)
+        with pytest.raises(BundleError, match="time_embedding: TensorRT does not take the memory of timestep"):
+            load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
+    monkeypatch.setattr(fake_gpu.FakeEngine, "create_execution_context", lambda _: None)
+    with pytest.raises(BundleError, match="time_embedding: the GPU's memory is too small"):
+        load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
 
 
 def test_conditions_are_moved_once_for_all_steps(bundle: Path, backend: ModuleType) -> None:
