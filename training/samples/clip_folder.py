@@ -23,7 +23,14 @@ from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
 from training.samples.clip_tensors import ClipTensors
 from training.samples.latent_cache import LatentCache
-from training.samples.regions import RegionWeights, box_mask, error_weights, region_around
+from training.samples.regions import (
+    MOUTH_MARGIN,
+    RegionWeights,
+    box_mask,
+    error_weights,
+    latent_shares,
+    region_around,
+)
 from training.samples.views import random_view, seen, view_names
 
 #: Number of random windows from which one with a still head, or with a head of a wanted speed, is chosen.
@@ -73,12 +80,14 @@ class WindowChoice:
         first_clips: share of the windows that stand for the first clip of a video: their motion frames are zeros, and
             their reference is the frame before
         before: number of clips before the window that the batch has too, with the same references
+        other_mouths: share of the windows whose motion frames and reference have the mouths of another moment
     """
 
     still: float = 0.0
     every_speed: float = 0.0
     first_clips: float = 0.0
     before: int = 0
+    other_mouths: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,6 +269,8 @@ class ClipFolder:
         places = replace(places, reference=torch.where(begins, places.first - 1, places.reference))
         videos = self._batch(places, weights, f, n)
         assert videos.motion_latents is not None
+        if choice.other_mouths:
+            self._exchange_mouths(videos, places, choice.other_mouths)
         videos.motion_latents = videos.motion_latents * ~begins[:, None, None, None, None]
         latest = videos
         for _ in range(choice.before):
@@ -267,6 +278,26 @@ class ClipFolder:
             latest.before = self._batch(places, weights, f, n)
             latest = latest.before
         return videos
+
+    def _exchange_mouths(self, videos: TrainingBatch, places: _Places, share: float) -> None:
+        """Gives a share of the windows the mouths of another moment, in motion frames and reference."""
+        clips, n = self.tensors, self.config.motion_frames
+        assert clips.latents is not None
+        assert videos.motion_latents is not None
+        size = len(places.clip)
+        exchanged = (torch.rand(size, device=clips.device) < share)[:, None, None, None]
+        within = torch.rand(size, device=clips.device, dtype=torch.float64) * (clips.length[places.clip] - n + 1)
+        other = (clips.start[places.clip] + within.long())[:, None] + torch.arange(n, device=clips.device)
+
+        def at_mouth(frames: Tensor) -> Tensor:
+            return latent_shares(clips.mouth_box[frames], self.config, MOUTH_MARGIN) > 0
+
+        earlier = places.first[:, None] + torch.arange(-n, 0, device=clips.device)
+        others = clips.latents[other].float()
+        mask = at_mouth(earlier) & exchanged[:, None]
+        videos.motion_latents = torch.where(mask, others, videos.motion_latents)
+        mask = at_mouth(places.reference) & exchanged
+        videos.reference_latents = torch.where(mask, others[:, 0], videos.reference_latents)
 
     def _draw(self, shape: tuple[int, ...], frames: int, behind: int = 0, *, voiced: bool = False) -> _Places:
         """Random windows of random clips, and random reference frames; each field has this shape.

@@ -88,7 +88,7 @@ class StageLoss:
             batch = self.clips.images(size, recipe.weights, still=recipe.still, voiced=recipe.hears)
             conditions = self.image_conditions(batch, heard)
         else:
-            choice = WindowChoice(recipe.still, recipe.every_speed, recipe.first_clips, own_clips)
+            choice = WindowChoice(recipe.still, recipe.every_speed, recipe.first_clips, own_clips, recipe.other_mouths)
             batch = self.clips.videos(size, recipe.weights, choice)
             self.generate_motion(batch)
             motion_noise = recipe.motion_noise * torch.rand(size, device=self.device)

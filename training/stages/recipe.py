@@ -38,6 +38,8 @@ class Recipe:
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
             recorded: a clip must not add to the errors of the one before
         own_clips: largest number of clips that are generated one after the other for this
+        other_mouths: share of the windows whose motion frames and reference have the mouths of another moment: what the
+            mouth does must follow from the voice, and not from what a clip before has drawn
         motion_noise: largest standard deviation of the noise on the motion frames, against drift from clip to clip
         still: share of the samples that are chosen for a still head, where only the mouth moves
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
@@ -62,6 +64,7 @@ class Recipe:
     knows_speed: bool = False
     own_motion: float = 0.0
     own_clips: int = 1
+    other_mouths: float = 0.0
     motion_noise: float = 0.0
     still: float = 0.0
     every_speed: float = 0.0
@@ -80,6 +83,7 @@ class Recipe:
             "audio_dropout",
             "first_clips",
             "own_motion",
+            "other_mouths",
             "still",
             "every_speed",
             "high_noise",

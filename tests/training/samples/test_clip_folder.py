@@ -14,7 +14,7 @@ from tiny_runs import trainer
 
 from training.model.config import EmoConfig
 from training.samples.clip_folder import ClipFolder, WindowChoice
-from training.samples.regions import RegionWeights
+from training.samples.regions import MOUTH_MARGIN, RegionWeights, latent_shares
 from training.speakers.speaker import make_clip
 
 
@@ -38,6 +38,33 @@ def test_the_reference_of_a_first_clip_is_the_frame_before(clips: Path, tmp_path
     for reference, latents in zip(batch.reference_latents, batch.latents, strict=True):
         (index,) = (known == latents[0]).flatten(1).all(1).nonzero()[:, 0].tolist()
         assert torch.equal(reference, known[index - 1])
+
+
+def test_known_frames_can_have_the_mouths_of_another_moment(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    tensors, count = data.tensors, data.config.motion_frames
+    assert tensors.latents is not None
+    # Each latent says which frame it is from.
+    index = torch.arange(len(tensors.latents))
+    tensors.latents = index[:, None, None, None].half().expand(tensors.latents.shape)
+    batch = data.videos(16, RegionWeights(), WindowChoice(other_mouths=1))
+    assert batch.motion_latents is not None
+    clip_of = torch.zeros_like(index)
+    for number, start in enumerate(tensors.start.tolist()):
+        clip_of[start:] = number
+    exchanged = 0
+    for motion, latents in zip(batch.motion_latents[:, :, 0].long(), batch.latents[:, 0, 0, 0, 0].long(), strict=True):
+        for frame, maps in zip(range(int(latents) - count, int(latents)), motion, strict=True):
+            mouth = latent_shares(tensors.mouth_box[frame], data.config, MOUTH_MARGIN)[0] > 0
+            assert mouth.any()
+            assert (maps[~mouth] == frame).all()
+            (other,) = maps[mouth].unique().tolist()
+            assert clip_of[other] == clip_of[frame]
+            exchanged += other != frame
+    assert exchanged > 8 * count
+    again = data.videos(16, RegionWeights()).motion_latents
+    assert again is not None
+    assert (again.flatten(2) == again[:, :, :1, :1, :1].flatten(2)).all()
 
 
 def test_no_sample_reaches_into_another_clip(clips: Path, tmp_path: Path) -> None:
