@@ -20,7 +20,8 @@ class Recipe:
     Attributes:
         steps: number of optimizer steps
         batch_size: number of pictures, sound windows or clips in a batch of one process
-        learning_rate: highest learning rate, see `learning_rate_at`
+        learning_rate: highest learning rate, see `learning_rate_at`; with 0 the weights stay as they begin, such as the
+            principal components of a VAE's shortcut
         accumulate: number of batches whose gradients make one step: the step of one large batch, in the memory of a
             small one
         face_weight: weight of the squared error in the face box (elsewhere 1)
@@ -77,8 +78,8 @@ class Recipe:
         for name in ("steps", "batch_size", "accumulate", "own_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        if not self.learning_rate >= 0:
+            raise ValueError(f"learning_rate must be 0 or more, not {self.learning_rate}")
         for name in (
             "audio_dropout",
             "first_clips",

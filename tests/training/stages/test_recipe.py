@@ -17,7 +17,8 @@ from training.train import main
     ("wrong", "message"),
     [
         ({"steps": 0}, "steps must be 1 or more, not 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be more than 0"),
+        ({"learning_rate": -1e-4}, "learning_rate must be 0 or more"),
+        ({"learning_rate": float("nan")}, "learning_rate must be 0 or more"),
         ({"own_motion": 1.5}, "own_motion is a share between 0 and 1, not 1.5"),
         ({"still": 0.6, "every_speed": 0.5}, "shares of one whole, not 0.6 and 0.5"),
     ],

@@ -117,6 +117,15 @@ def test_a_resumed_log_has_each_step_once(clips: Path, tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [20, 40]
 
 
+def test_without_a_learning_rate_the_weights_stay_as_they_begin(clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", "vae"), steps=2, learning_rate=0.0)
+    run = trainer("vae", clips, tmp_path, recipe)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.run()
+    for name, tensor in run.averaged.vae.state_dict().items():
+        torch.testing.assert_close(tensor, before[f"vae.{name}"], rtol=1e-6, atol=1e-7)
+
+
 def test_the_last_step_by_the_clock_is_saved(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time runs out between two looks at the clock."""
     run = trainer("vae", clips, tmp_path, minutes=1)
