@@ -67,9 +67,8 @@ def find_face(
     chosen = largest if number is None else faces[number - 1]
     if len(faces) > 1:
         which = "" if number is not None else ", the largest; choose another with --face N, or face=N in Python"
-        say(
-            f"image {name}: face {faces.index(chosen) + 1} of {len(faces)} from the left, at {_corner(chosen, scale)}{which}"
-        )
+        place = f"face {faces.index(chosen) + 1} of {len(faces)} from the left, at {_corner(chosen, scale)}"
+        say(f"image {name}: {place}{which}")
     return chosen
 
 
@@ -77,7 +76,8 @@ def check_face_size(box: Box, name: str, scale: float = 1.0) -> None:
     """Raises InputError for a face below `SMALLEST_FACE` pixels in the picture `name`."""
     if not _is_large(box):
         raise InputError(
-            f"image {name}: the face at {_corner(box, scale)} is below {SMALLEST_FACE} pixels: give a larger picture of it"
+            f"image {name}: the face at {_corner(box, scale)} is below {SMALLEST_FACE} pixels: "
+            "give a larger picture of it"
         )
 
 

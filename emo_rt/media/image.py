@@ -145,7 +145,9 @@ def _in_srgb(image: Image.Image, transform: ImageCms.ImageCmsTransform | None) -
     """An opaque picture in sRGB."""
     if transform is None:
         return image.convert("RGB")
-    return ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    converted = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    assert converted is not None  # as it is where it does not work in place
+    return converted
 
 
 def _is_deep(image: Image.Image) -> bool:

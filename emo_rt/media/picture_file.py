@@ -77,7 +77,7 @@ def open_picture(file: BinaryIO, name: str) -> OpenedPicture:
 def _identified(file: BinaryIO, name: str) -> tuple[ImageFile.ImageFile, str]:
     """The picture and the name of its format; what `Image.open` does, but with limits of our own."""
     start = file.read(64)
-    formats = IMAGE_FORMATS
+    formats: tuple[str, ...] = IMAGE_FORMATS
     if _is_heic(start):
         _register_heic(name)
         formats = ("HEIF",)
