@@ -17,8 +17,13 @@ SOUND_FORMATS = (
     *("flac", "ogg", "wv", "ape", "tta", "tak", "shn", "mpc", "mpc8", "dsf", "iff", "oma", "xwma", "aa", "qcp"),
     *("mov", "matroska", "avi", "asf", "flv", "live_flv", "mpeg", "mpegts", "mxf", "nut", "rm", "nsv", "dv", "swf"),
 )
-#: How FFmpeg opens a file: that file alone.
-FILE_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(SOUND_FORMATS)}
+#: How FFmpeg opens a file: that file alone. The last two are about MP4s whose sound lies in another file.
+FILE_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(SOUND_FORMATS),
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+}
 #: How FFmpeg opens a pipe: there is no protocol of this name, and so nothing beside the pipe.
 PIPE_OPTIONS = {**FILE_OPTIONS, "protocol_whitelist": "none"}
 #: Lowest and highest sample rate, Hz: below there is no speech, and above there is no recorder.
