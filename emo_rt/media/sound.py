@@ -234,8 +234,10 @@ class _Damage:
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError as error:
-                self.ended = error
+            except (av.FFmpegError, IndexError) as error:  # PyAV's own mistake where a track appears on the way
+                self.ended = error if isinstance(error, av.FFmpegError) else None
+                with contextlib.suppress(av.FFmpegError):
+                    yield from stream.decode(None)
                 return
             if packet is None:
                 return

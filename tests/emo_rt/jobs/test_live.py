@@ -72,7 +72,8 @@ def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path, fram
 def test_a_named_pipe_gives_what_standard_input_gives(start: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     process = start("--audio", str(tmp_path / "pipe"), "--out", str(tmp_path / "named.mp4"))
-    (tmp_path / "pipe").write_bytes(wav(tones(1.01)))
+    send = (tmp_path / "pipe").write_bytes
+    threading.Thread(target=send, args=(wav(tones(1.01)),), daemon=True).start()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert start("--out", str(tmp_path / "stdin.mp4")).communicate(wav(tones(1.01)), timeout=60)

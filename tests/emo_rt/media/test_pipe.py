@@ -26,7 +26,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], None]]:
     def send(content: bytes) -> None:
         reading, writing = os.pipe()
         monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
-        senders.append(threading.Thread(target=_write, args=(writing, content)))
+        senders.append(threading.Thread(target=_write, args=(writing, content), daemon=True))
         senders[-1].start()
 
     yield send
@@ -128,7 +128,7 @@ def test_a_named_pipe_is_live(tmp_path: Path, name: str) -> None:
     codec = {"wav": "pcm_s16le", "mp3": "libmp3lame", "m4a": "aac", "flac": "flac"}[name[6:]]
     path = write_sound(tmp_path / name, tones(1.0, 48000), 48000, codec)
     os.mkfifo(tmp_path / "pipe")
-    sender = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(path.read_bytes()))
+    sender = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(path.read_bytes()), daemon=True)
     sender.start()
     stream = AudioStream(tmp_path / "pipe", 16000)
     assert stream.live
@@ -140,7 +140,7 @@ def test_a_named_pipe_is_live(tmp_path: Path, name: str) -> None:
 def test_a_pipe_of_a_shell_is_live(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "voice.wav", tones(1.0), 16000)
     reading, writing = os.pipe()
-    sender = threading.Thread(target=_write, args=(writing, path.read_bytes()))
+    sender = threading.Thread(target=_write, args=(writing, path.read_bytes()), daemon=True)
     sender.start()
     assert len(read_voice(f"/dev/fd/{reading}", 16000)) == 16000
     sender.join(10)

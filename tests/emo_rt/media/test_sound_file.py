@@ -14,8 +14,14 @@ from samples import tones, write_sound
 
 from emo_rt.errors import InputError
 from emo_rt.media.sound import AudioStream, SoundChunk, read_voice
+from emo_rt.media.sound_file import SOUND_FORMATS
 
 RATE = 44100
+
+
+def test_every_format_that_is_read_exists() -> None:
+    known = {name for names in av.formats_available for name in names.split(",")}
+    assert not set(SOUND_FORMATS) - known
 
 
 def heard(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -258,6 +264,15 @@ def test_what_is_said_is_said_once(tmp_path: Path) -> None:
     stream.voice_samples()
     stream.voice_samples()
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("pid", [400, 500, 600])
+def test_a_track_that_appears_on_the_way_ends_nothing(tmp_path: Path, pid: int) -> None:
+    first = write_stretches(tmp_path / "1.ts", [(0.0, tones(2.0, 48000)[0])], "aac")
+    options = {"mpegts_start_pid": str(pid), "mpegts_pmt_start_pid": str(pid + 50), "mpegts_service_id": str(pid)}
+    second = write_stretches(tmp_path / "2.ts", [(0.0, tones(1.0, 48000)[0])], "aac", options)
+    (tmp_path / "both.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    assert len(heard(tmp_path / "both.ts")[0]) == pytest.approx(32000, abs=1024)
 
 
 def wav(rate: int, data: bytes, bits: int = 16, channels: int = 1) -> bytes:
