@@ -31,7 +31,10 @@ def check_file(path: Path, kind: str, *, pipes: bool = False) -> None:
         found = os.stat(path)
     except (OSError, ValueError) as error:
         if _ADDRESS.match(str(path)):
-            raise InputError(f"{kind} {path}: addresses are not read; download it first, and give the file") from None
+            address = re.sub(":/+", "://", str(path), count=1)
+            raise InputError(
+                f"{kind} {address}: addresses are not read; download it first, and give the file"
+            ) from None
         if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
             raise InputError(f"{kind} {path}: no such file") from None
         raise InputError(f"{kind} {path}: no such file that can be read ({reason(error)})") from None

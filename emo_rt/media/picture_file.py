@@ -82,8 +82,10 @@ def _identified(file: BinaryIO, name: str) -> tuple[ImageFile.ImageFile, str]:
     if _is_heic(start):
         _register_heic(name)
         formats = ("HEIF",)
-    Image.init()
+    Image.preinit()
     for format_name in formats:
+        if format_name not in Image.OPEN:
+            Image.init()
         factory, accept = Image.OPEN[format_name]
         accepted = accept is None or accept(start[:16])
         if isinstance(accepted, str) or not accepted:

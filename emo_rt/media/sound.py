@@ -121,7 +121,7 @@ class AudioStream:
                 with av.open(name, options=sound_file.FILE_OPTIONS, metadata_errors="ignore") as container:
                     yield container, *self._found(container)
         except (av.FFmpegError, OSError, ValueError) as error:
-            why = "it is of no format of sound" if isinstance(error, av.ArgumentError) else reason(error)
+            why = "it is of no format that is read" if isinstance(error, av.ArgumentError) else reason(error)
             raise InputError(
                 f"audio {self.path}: holds no sound that can be read, or is cut short ({why}); give a complete "
                 "WAV, MP3, OGG, FLAC or M4A file"
@@ -267,13 +267,20 @@ class _Damage:
         return f" that can be read ({reason(error)})" if error else ""
 
 
-def read_voice(path: str | Path, sample_rate: int, *, track: int | None = None) -> np.ndarray:
+def read_voice(
+    path: str | Path,
+    sample_rate: int,
+    *,
+    track: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> np.ndarray:
     """Reads all of a file's sound at once, for training; the runtime streams it.
 
     Args:
         path: path of the file
         sample_rate: sample rate of the result, Hz
         track: number of the track among those of sound, from 1; None for the file's default
+        say: called with a line of what was left out, seems to be missing, or is heard by nobody
 
     Returns:
         the sound, mono, float32 (samples,)
@@ -281,4 +288,4 @@ def read_voice(path: str | Path, sample_rate: int, *, track: int | None = None) 
     Raises:
         InputError: see `AudioStream`.
     """
-    return np.concatenate([chunk.voice for chunk in AudioStream(path, sample_rate, track=track)])
+    return np.concatenate([chunk.voice for chunk in AudioStream(path, sample_rate, track=track, say=say)])
