@@ -16,7 +16,7 @@ from typing import BinaryIO
 import av
 
 from emo_rt.errors import InputError
-from emo_rt.media.sound_file import PIPE_OPTIONS
+from emo_rt.media.sound_file import PIPE_OPTIONS, check_tags
 
 #: Path that stands for the voice that comes through standard input.
 STDIN = Path("-")
@@ -135,6 +135,9 @@ def open_pipe(pipe: Pipe) -> av.container.InputContainer:
         width = 0
     codec = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}.get(width)
     if codec is None:
+        if header.content[:4] in (b"RIFF", b"RIFX", b"RF64"):
+            header.read(1 << 16)  # as much as FFmpeg waits for
+            check_tags(io.BytesIO(header.content), pipe.name)
         index_is_last = _index_is_last(header)
         pipe.give_back(header.content)
         return (

@@ -117,6 +117,8 @@ class AudioStream:
                     self._pipe_container = open_pipe(self._pipe)
                 yield self._pipe_container, *self._found(self._pipe_container)
             else:
+                with open(self.path, "rb") as file:
+                    sound_file.check_tags(file, str(self.path))
                 name = str(self.path.absolute())  # never an address
                 with av.open(name, options=sound_file.FILE_OPTIONS, metadata_errors="ignore") as container:
                     yield container, *self._found(container)

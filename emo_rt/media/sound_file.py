@@ -48,6 +48,8 @@ SAMPLE_RATES = (4_000, 768_000)
 FORMATS_WITH_LENGTH = {"wav", "mov", "flac", "aiff", "w64", "au"}
 #: Formats whose frames have times that are their own, and not counted from the samples before.
 FORMATS_WITH_CLOCK = {"mov", "matroska", "mpegts", "mpeg", "flv", "ogg", "flac", "nut"}
+#: Bytes of a text about the sound that are always believed.
+LONGEST_TAG = 1 << 20
 
 #: Bytes by which some writers miscount.
 _MISCOUNT = 64
@@ -140,6 +142,30 @@ def is_fragmented(path: Path) -> bool:
                 return True
             file.seek(box[1])
     return False
+
+
+def check_tags(file: BinaryIO, name: str) -> None:
+    """Checks the texts in a WAV or AVI file: FFmpeg takes as much memory for one as its header claims.
+
+    Args:
+        file: the file, or its beginning, open at the start
+        name: name of the file, for the message
+
+    Raises:
+        InputError: if a text is longer than `LONGEST_TAG`, and than the file.
+    """
+    if file.read(4) not in (b"RIFF", b"RIFX", b"RF64") or len(file.read(8)) < 8:
+        return
+    size = file.seek(0, os.SEEK_END)
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        kind, length = head[:4], int.from_bytes(head[4:], "little")
+        if kind == b"LIST" and file.read(4) == b"INFO":
+            continue  # its texts come next
+        start = file.tell() - (4 if kind == b"LIST" else 0)
+        if kind not in (b"data", b"LIST") and length > max(LONGEST_TAG, size - start):
+            raise InputError(f"audio {name}: damaged: a text of {length} bytes is longer than the file; save it again")
+        file.seek(start + length + length % 2)
 
 
 def _riff_end(file: BinaryIO) -> int:

@@ -77,6 +77,14 @@ def test_what_stands_behind_the_samples_of_a_wav_is_not_heard(sent: Callable[[by
     assert len(piped()) == 16000
 
 
+def test_a_text_that_claims_two_gigabytes_is_refused_before_it_takes_them(sent: Callable[[bytes], None]) -> None:
+    content = deep_wav(64)
+    text = b"LIST" + struct.pack("<I", 0x7FFFFFF0) + b"INFOISFT" + struct.pack("<I", 0x7FFFFF00) + b"me"
+    sent(content[:12] + b"\0\0\0\0" + bytes(4) + text + content[12:])
+    with pytest.raises(InputError, match="audio -: damaged: a text of 2147483392 bytes"):
+        piped()
+
+
 @pytest.mark.parametrize("rate", [1, 1_900_000_000])
 def test_a_rate_of_no_recording_is_refused(sent: Callable[[bytes], None], rate: int) -> None:
     sent(wav(16, bytes(20_000), rate))

@@ -310,3 +310,14 @@ def test_a_rate_that_nobody_can_hear_is_refused(tmp_path: Path, rate: int) -> No
     path = write_sound(tmp_path / "voice.wav", tones(1.0), 16000)
     with pytest.raises(InputError, match="sample rate is"):
         read_voice(path, rate)
+
+
+def test_a_text_that_claims_two_gigabytes_is_refused_before_it_takes_them(tmp_path: Path) -> None:
+    content = wav(16000, bytes(32000))
+    text = b"LIST" + struct.pack("<I", 0x7FFFFFF0) + b"INFOISFT" + struct.pack("<I", 0x7FFFFF00) + b"me"
+    for bomb in (content[:12] + text + content[12:], content + text):
+        (tmp_path / "bomb.wav").write_bytes(bomb)
+        with pytest.raises(InputError, match=r"audio .*bomb.wav: damaged: a text of 2147483392 bytes"):
+            read_voice(tmp_path / "bomb.wav", 16000)
+    (tmp_path / "told.wav").write_bytes(content + b"LIST" + struct.pack("<I", 16) + b"INFOISFT" + b"\4\0\0\0name")
+    assert len(read_voice(tmp_path / "told.wav", 16000)) == 16000
