@@ -115,6 +115,7 @@ def _request(options: argparse.Namespace) -> Request:
         speed=options.speed,
         fragmented=options.fragmented,
         framing=options.framing,
+        audio_track=options.audio_track,
     )
 
 
@@ -152,6 +153,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--image", type=Path, default=PORTRAIT, help="picture with a face (default: the bundled portrait)")
     audio = "speech, or a video with sound; - reads it from a pipe as it comes (default: the bundled voice)"
     add("--audio", type=Path, default=VOICE, help=audio)
+    track = "take the Nth track of sound, where there are several (default: the file's own default)"
+    add("--audio-track", type=partial(parse_whole, name="--audio-track", smallest=1), metavar="N", help=track)
     out = "MP4 to write; - for a pipe (default: %(default)s)"
     add("--out", type=Path, default=Path("out/demo.mp4"), help=out)
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
@@ -164,7 +167,10 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
     add("--framing", choices=FRAMINGS, default=CROP, help=framing)
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
-    batch = "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face, framing)"
+    batch = (
+        "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face, framing, "
+        "audio_track)"
+    )
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)

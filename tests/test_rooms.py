@@ -45,6 +45,7 @@ OPTIONAL_PACKAGES = {
     "emo_rt.engines.openvino": {"openvino"},
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},
+    "emo_rt.media.picture_file": {"pillow_heif"},
 }
 #: Names that every file of their kind has.
 COMMON_NAMES = {"main"}

@@ -22,7 +22,8 @@ from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import Engine, Tensor, to_numpy
 from emo_rt.engines.registry import load_engine
 from emo_rt.errors import InputError
-from emo_rt.media.boxes import Box, face_region
+from emo_rt.media.boxes import Box, check_box, face_region
+from emo_rt.media.inputs import check_portrait, check_voice
 
 EngineByName = Callable[[str], Engine]
 
@@ -218,9 +219,13 @@ class Cascade:
             after: number of clips that exist already and the last one's `motion_latents`; None to begin anew
 
         Raises:
-            InputError: if a value is out of its range or the voice cannot be read.
+            InputError: if a value is out of its range or of a wrong kind, or the voice cannot be read.
         """
         config = self.config
+        check_portrait(portrait, config.resolution)
+        check_box(face_box)
+        if isinstance(voice, np.ndarray):
+            raise InputError("voice is a single array: give its chunks, or [voice] for all of it at once")
         speed = config.speed if speed is None else speed
         if not (math.isfinite(speed) and speed >= 0):
             raise InputError(f"speed is {speed}: choose a number from 0 up")
@@ -230,7 +235,7 @@ class Cascade:
         first_clip, motion_latents = after or (0, no_motion)
         video = condition_video(self.engine, config, portrait, face_box, speed)
         schedule = functools.cache(self.schedule)
-        for piece in clip_audio(voice, config, first_clip):
+        for piece in clip_audio(_checked(voice), config, first_clip):
             started = time.perf_counter()
             clip = piece.clip if max_frames is None else _trimmed(piece.clip, max_frames)
             if clip.frames < 1:
@@ -275,6 +280,13 @@ class Cascade:
     def decode(self, clip: DenoisedClip) -> np.ndarray:
         """The frames of a clip that the video keeps, RGB uint8 (k, R, R, 3)."""
         return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]
+
+
+def _checked(voice: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The chunks of a voice, each checked when its turn comes."""
+    for chunk in voice:
+        check_voice(chunk)
+        yield chunk
 
 
 def _trimmed(clip: Clip, max_frames: int) -> Clip:

@@ -19,7 +19,7 @@ def read_jobs(path: Path, default: Request) -> list[tuple[int, Request | InputEr
     """Reads the requests of a CSV file.
 
     The columns `portrait`, `voice` and `output` are required; `seed`, `speed` (degrees per frame), `face_box` (X Y W
-    H, pixels), `face` (counted from the left) and `framing` are optional.
+    H, pixels), `face` (counted from the left), `framing` and `audio_track` are optional.
 
     Args:
         path: CSV file
@@ -81,4 +81,5 @@ _COLUMNS: dict[str, Callable[[str], dict[str, Any]]] = {
     "face_box": lambda text: {"face_box": parse_box(text, "face_box")},
     "face": lambda text: {"face": parse_whole(text, "face", smallest=1)},
     "framing": lambda text: {"framing": text},
+    "audio_track": lambda text: {"audio_track": parse_whole(text, "audio_track", smallest=1)},
 }

@@ -33,6 +33,7 @@ class Provenance:
         seed: seed of the noise
         speed: speed of the head that was asked for, degrees per frame; None for the bundle's own
         framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`
+        audio_track: the track of sound that was asked for, from 1; None for the file's default
         generation_options: fields of `GenerationOptions`
         version: version of emo-rt
     """
@@ -45,6 +46,7 @@ class Provenance:
     seed: int
     speed: float | None
     framing: str
+    audio_track: int | None
     generation_options: dict[str, Any]
     version: str
 
@@ -61,6 +63,7 @@ class Provenance:
             seed=int(request.seed),
             speed=None if request.speed is None else float(request.speed),
             framing=request.framing,
+            audio_track=request.audio_track,
             generation_options=asdict(options),
             version=version("emo-rt"),
         )

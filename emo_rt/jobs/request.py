@@ -14,8 +14,10 @@ from emo_rt.errors import InputError
 from emo_rt.jobs.parsing import check_number, check_positive, check_seed
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import CROP, FRAMINGS, ORIGINAL, Canvas
+from emo_rt.media.inputs import is_pipe
+from emo_rt.media.pipe import STDIN
 from emo_rt.media.portrait import read_picture
-from emo_rt.media.sound import STDIN, AudioStream
+from emo_rt.media.sound import AudioStream
 from emo_rt.media.video import STDOUT, check_output
 from emo_rt.planning.planner import QUALITIES
 
@@ -31,7 +33,7 @@ class Request:
 
     Attributes:
         image: picture file with a face
-        audio: sound file, or STDIN for a voice that comes through a pipe
+        audio: sound file; a named pipe, or STDIN, for a voice that comes through it
         out: MP4 file to write, or STDOUT for a pipe
         face_box: the face in pixels of the picture; None to detect it
         face: number of the face that is detected, counted from the left, from 1; None for the largest
@@ -40,6 +42,7 @@ class Request:
         fragmented: whether to write an MP4 that plays while it grows, as pipes always need
         framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`: `crop` for the square around the face,
             `original` for the whole picture, with that square pasted back into it
+        audio_track: number of the track of sound, from 1; None for the file's default
 
     Raises:
         InputError: for a seed or a speed out of range, both a face box and the number of a face, or an unknown framing.
@@ -54,6 +57,7 @@ class Request:
     fragmented: bool = False
     face: int | None = None
     framing: str = CROP
+    audio_track: int | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed, f"seed {self.seed!r}")
@@ -67,7 +71,7 @@ class Request:
     @property
     def streamed(self) -> bool:
         """Whether the MP4 plays while it grows: `fragmented`, or through a pipe."""
-        return self.fragmented or self.out == STDOUT or self.audio == STDIN
+        return self.fragmented or self.out == STDOUT or self.audio == STDIN or is_pipe(self.audio)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Source:
     Args:
         request: what is asked for
         config: config of the bundle that makes it
-        say: called with a line that says which face was taken, if there are several
+        say: called with a line that says which face was taken, if there are several, or what is odd about the voice
 
     Attributes:
         config: config of the bundle that they are for
@@ -151,7 +155,7 @@ class Source:
         self.canvas: Canvas | None = None
         if request.framing == ORIGINAL:
             self.canvas = Canvas(picture.image, picture.crop, picture.face_box, str(request.image))
-        self.stream = AudioStream(request.audio, config.sample_rate)
+        self.stream = AudioStream(request.audio, config.sample_rate, track=request.audio_track, say=say)
         live = self.stream.live
         self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from emo_rt.errors import InputError
 
 #: Smallest and largest share of a square picture's width that the face takes in a picture composed as a portrait.
 PORTRAIT_FACE_FRACTIONS = (0.35, 0.7)
@@ -35,6 +38,12 @@ class Box:
         scale = resolution / crop.width
         return Box((self.x - crop.x) * scale, (self.y - crop.y) * scale, self.width * scale, self.height * scale)
 
+    def scaled(self, scale: float) -> Box:
+        """This box in a picture that is `scale` times as large."""
+        if scale == 1:
+            return self
+        return Box(self.x * scale, self.y * scale, self.width * scale, self.height * scale)
+
     def fits(self, image_size: tuple[int, int]) -> bool:
         """Whether the box is at least a pixel wide and high and lies inside a picture of (width, height) pixels."""
         width, height = image_size
@@ -46,6 +55,12 @@ class Box:
             and self.x + self.width <= width
             and self.y + self.height <= height
         )
+
+
+def check_box(box: Any, name: str = "face box") -> None:
+    """Raises InputError for anything but a `Box`."""
+    if not isinstance(box, Box):
+        raise InputError(f"{name} is {box!r:.60}: give emo_rt.Box(x, y, width, height), in pixels")
 
 
 def union(boxes: Iterable[Box]) -> Box:
@@ -97,7 +112,11 @@ def portrait_crop(image_size: tuple[int, int], face_box: Box, face_fraction: flo
 
     Returns:
         square, whole pixels
+
+    Raises:
+        InputError: if `face_box` is no `Box`.
     """
+    check_box(face_box)
     width, height = image_size
     smallest, largest = PORTRAIT_FACE_FRACTIONS
     if width == height and smallest <= face_box.width / width <= largest:

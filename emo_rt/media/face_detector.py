@@ -19,6 +19,7 @@ import numpy as np
 
 from emo_rt.errors import InputError
 from emo_rt.media.boxes import Box
+from emo_rt.media.inputs import check_picture
 
 #: Confidence from which a find is taken for a face.
 CERTAIN = 0.75
@@ -60,8 +61,9 @@ def detect_faces(image: np.ndarray) -> list[Face]:
         what was found, the largest first, the doubtful ones too
 
     Raises:
-        InputError: if the package with the network is missing.
+        InputError: if the package with the network is missing, or `image` is no picture.
     """
+    check_picture(image)
     picture = _lit(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     fine = _resized(picture, min(_FINE, max(_COARSE, min(picture.shape[:2]))))
     coarse = _resized(fine, _COARSE)

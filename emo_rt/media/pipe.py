@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import select
+import sys
+import tempfile
 import time
 import wave
+from pathlib import Path
+from typing import BinaryIO
 
 import av
 
 from emo_rt.errors import InputError
+from emo_rt.media.sound_file import PIPE_OPTIONS, check_tags
+
+#: Path that stands for the voice that comes through standard input.
+STDIN = Path("-")
+#: Bytes of an M4A that are kept on the disk, at most, where its index comes last.
+LARGEST_KEPT = 1 << 30
+
+#: Size of the data in a WAV from which on it is unknown: recorders that stream write a huge one, or none.
+_UNKNOWN_SIZE = 0x7FFF0000
+#: Bytes at the beginning of an M4A in which its index is looked for.
+_LOOKED_AT = 1 << 20
 
 
 class Pipe:
@@ -18,13 +35,17 @@ class Pipe:
     Args:
         descriptor: file descriptor to read from
         patience: seconds without a byte after which reading gives up
+        name: name of the pipe, for the message
 
     Attributes:
         closed: whether to end as if nothing more came; any thread may set it
+        left: number of bytes after which it ends; None to read all
     """
 
-    def __init__(self, descriptor: int, patience: float) -> None:
-        self.descriptor, self.patience, self.closed = descriptor, patience, False
+    def __init__(self, descriptor: int, patience: float, name: str = "-") -> None:
+        self.descriptor, self.patience, self.name, self.closed = descriptor, patience, name, False
+        self.left: int | None = None
+        self.file: BinaryIO | io.RawIOBase | None = None  # what stays open as long as the pipe
         self._returned = b""  # bytes that are read once more
 
     def read(self, size: int) -> bytes:
@@ -36,12 +57,23 @@ class Pipe:
         if self._returned:
             taken, self._returned = self._returned[:size], self._returned[size:]
             return taken
+        if self.left is not None:
+            size = min(size, self.left)
+        content = self._next(size) if size else b""
+        if self.left is not None:
+            self.left -= len(content)
+        return content
+
+    def _next(self, size: int) -> bytes:
         deadline = time.monotonic() + self.patience
         while not self.closed:
             if select.select([self.descriptor], [], [], 0.1)[0]:
-                return os.read(self.descriptor, size)
+                with contextlib.suppress(BlockingIOError):  # a named pipe whose bytes another reader took
+                    return os.read(self.descriptor, size)
             if time.monotonic() > deadline:
-                raise InputError(f"audio -: nothing came for {self.patience:g} s; is the sender still running?")
+                raise InputError(
+                    f"audio {self.name}: nothing came for {self.patience:g} s; is the sender still running?"
+                )
         return b""
 
     def give_back(self, content: bytes) -> None:
@@ -62,22 +94,86 @@ class _Header:
         return self.content[start:]
 
 
+def find_pipe(path: Path, patience: float) -> Pipe:
+    """The pipe of a name, or of standard input.
+
+    Args:
+        path: `STDIN`, or a named pipe
+        patience: seconds without a byte after which reading gives up
+
+    Raises:
+        InputError: if standard input is closed.
+        OSError: if the pipe cannot be opened.
+    """
+    if path != STDIN:
+        # Without O_NONBLOCK, opening would wait for a sender for ever.
+        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        pipe = Pipe(file.fileno(), patience, str(path))
+        pipe.file = file
+        return pipe
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("audio -: standard input is closed; send sound through a pipe, or give a file")
+    return Pipe(sys.stdin.fileno(), patience)
+
+
 def open_pipe(pipe: Pipe) -> av.container.InputContainer:
     """Opens FFmpeg's reader of a pipe.
 
-    FFmpeg gets the samples of a WAV without their header: with it, FFmpeg would wait for the first 64 KB.
+    FFmpeg gets the samples of a WAV without their header: with it, FFmpeg would wait for the first 64 KB. An M4A whose
+    index comes last cannot be played as it comes: it is read to its end.
 
     Raises:
         av.FFmpegError: if FFmpeg knows no such format.
-        InputError: if nothing comes.
+        InputError: if nothing comes, or an M4A is too large to be kept.
     """
     header = _Header(pipe)
     try:
         with wave.open(header) as file:  # type: ignore[call-overload]
             width, rate, channels = file.getsampwidth(), file.getframerate(), file.getnchannels()
+            size = file.getnframes() * width * channels
     except (wave.Error, EOFError):
+        width = 0
+    codec = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}.get(width)
+    if codec is None:
+        if header.content[:4] in (b"RIFF", b"RIFX", b"RF64"):
+            header.read(1 << 16)  # as much as FFmpeg waits for
+            check_tags(io.BytesIO(header.content), pipe.name)
+        index_is_last = _index_is_last(header)
         pipe.give_back(header.content)
-        return av.open(pipe, "r")
+        return (
+            _open_whole(pipe) if index_is_last else av.open(pipe, "r", options=PIPE_OPTIONS, metadata_errors="ignore")
+        )
+    pipe.left = size if 0 < size < _UNKNOWN_SIZE - 64 else None
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
-    codec = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}[width]
-    return av.open(pipe, "r", format=codec, options={"sample_rate": str(rate), "ch_layout": layout})
+    options = {"sample_rate": str(rate), "ch_layout": layout, "protocol_whitelist": "none"}
+    return av.open(pipe, "r", format=codec, options=options)
+
+
+def _index_is_last(header: _Header) -> bool:
+    """Whether a pipe brings an MP4, such as an M4A, whose sound comes before its index."""
+    if len(header.content) < 12:
+        header.read(12 - len(header.content))
+    if header.content[4:8] not in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
+        return False
+    start = 0
+    while True:
+        header.read(max(start + 16 - len(header.content), 0))
+        size, kind = int.from_bytes(header.content[start : start + 4], "big"), header.content[start + 4 : start + 8]
+        if kind in (b"moov", b"moof") or len(kind) < 4:
+            return False
+        if kind == b"mdat" or size < 8 or start + size > _LOOKED_AT:
+            return True
+        start += size
+
+
+def _open_whole(pipe: Pipe) -> av.container.InputContainer:
+    """Reads a pipe to its end, and opens what came."""
+    kept = tempfile.SpooledTemporaryFile(1 << 24)  # noqa: SIM115  # it lives as long as the container
+    while content := pipe.read(1 << 16):
+        kept.write(content)
+        if kept.tell() > LARGEST_KEPT:
+            raise InputError(
+                f"audio {pipe.name}: an M4A whose index comes after {LARGEST_KEPT >> 30} GiB; save it as a file"
+            )
+    kept.seek(0)
+    return av.open(kept, "r", options=PIPE_OPTIONS, metadata_errors="ignore")

@@ -10,9 +10,9 @@ import numpy as np
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.errors import InputError
-from emo_rt.media.boxes import Box, portrait_crop
+from emo_rt.media.boxes import Box, check_box, portrait_crop
 from emo_rt.media.face import check_face_size, find_face
-from emo_rt.media.image import crop_portrait, read_image
+from emo_rt.media.image import crop_portrait, read_scaled_image
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Picture:
     """A picture and where its portrait is.
 
     Attributes:
-        image: picture, RGB uint8 (height, width, 3)
+        image: picture as it is read, RGB uint8 (height, width, 3); a huge JPEG is read at a smaller scale
         face_box: the face in it, pixels
         crop: the square around the face that becomes the portrait, whole pixels
     """
@@ -50,7 +50,7 @@ def read_portrait(
     Args:
         path: picture file
         config: config of the bundle that the portrait is for
-        face_box: the face in pixels of the picture; None to detect it
+        face_box: the face in pixels of the picture's file; None to detect it
         face: number of the face that is detected, counted from the left, from 1; None for the largest
         say: called with a line that says which face was taken, if there are several
 
@@ -73,10 +73,14 @@ def read_picture(
     say: Callable[[str], None] = lambda _: None,
 ) -> Picture:
     """Reads a picture and finds its portrait; arguments and errors are those of `read_portrait`."""
-    image = read_image(path)
-    height, width = image.shape[:2]
+    if face_box is not None:
+        check_box(face_box)
+    image, scale = read_scaled_image(path)
+    height, width = (round(side * scale) for side in image.shape[:2])
+    if scale > 1:
+        say(f"image {path}: {width} x {height} pixels are many; it is read at {image.shape[1]} x {image.shape[0]}")
     if face_box is None:
-        face_box = find_face(image, str(path), face, say)
+        face_box = find_face(image, str(path), face, say, scale=scale)
     elif not face_box.fits((width, height)):
         x, y, w, h = (f"{value:g}" for value in (face_box.x, face_box.y, face_box.width, face_box.height))
         raise InputError(
@@ -84,5 +88,6 @@ def read_picture(
             "pixels"
         )
     else:
-        check_face_size(face_box, str(path))
-    return Picture(image, face_box, portrait_crop((width, height), face_box, config.face_fraction))
+        face_box = face_box.scaled(1 / scale)
+        check_face_size(face_box, str(path), scale)
+    return Picture(image, face_box, portrait_crop(image.shape[1::-1], face_box, config.face_fraction))

@@ -19,6 +19,7 @@ import numpy as np
 from emo_rt.atomic import atomic_write
 from emo_rt.errors import InputError, reason
 from emo_rt.media.sound import read_voice
+from emo_rt.media.sound_file import FILE_OPTIONS
 from training.clips.h264 import add_h264, read_h264, write_h264
 from training.clips.names import video_path
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
@@ -68,7 +69,7 @@ def read_compact(labels: Path, *, pictures: bool = True) -> dict[str, Any]:
         fields: dict[str, Any] = {name: _unpacked(archive[name]) for name in archive}
     path = video_path(labels)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute()), options=FILE_OPTIONS) as container:
             count = container.streams.video[0].frames
             if pictures:
                 fields["frames"] = read_h264(container)

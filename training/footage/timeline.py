@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from emo_rt.errors import reason
+from emo_rt.media.sound_file import FILE_OPTIONS
 from training.clips.rates import FRAMES_PER_SECOND, SAMPLE_RATE
 
 #: Longest time in seconds from a frame at 25 Hz to the video's nearest; beyond, the picture has stopped.
@@ -127,8 +128,7 @@ def _stretches(
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        # Nothing but local files: a playlist could name others.
-        with av.open(str(path.resolve()), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path.absolute()), options=FILE_OPTIONS, metadata_errors="ignore") as container:
             yield container
     except UnreadableVideo:
         raise

@@ -69,6 +69,18 @@ def test_through_a_pipe_comes_what_a_file_gives(start: Any, tmp_path: Path, fram
     assert abs(piped["sound"].shape[1] - written["sound"].shape[1]) <= 1024
 
 
+def test_a_named_pipe_gives_what_standard_input_gives(start: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = start("--audio", str(tmp_path / "pipe"), "--out", str(tmp_path / "named.mp4"))
+    send = (tmp_path / "pipe").write_bytes
+    threading.Thread(target=send, args=(wav(tones(1.01)),), daemon=True).start()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert start("--out", str(tmp_path / "stdin.mp4")).communicate(wav(tones(1.01)), timeout=60)
+    named, stdin = (read_video(tmp_path / name)["frames"] for name in ("named.mp4", "stdin.mp4"))
+    np.testing.assert_array_equal(named, stdin)
+
+
 def test_frames_leave_as_soon_as_the_voice_they_hear_is_there(start: Any, tmp_path: Path) -> None:
     """With the voice that one clip hears, and what AAC wants beyond, that clip is there but for its last frame."""
     out = tmp_path / "out.mp4"

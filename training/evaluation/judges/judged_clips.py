@@ -73,6 +73,8 @@ def _labelled(path: Path) -> JudgedClip:
 def _video_frames(path: Path) -> np.ndarray:
     import av  # only videos need FFmpeg
 
-    with av.open(str(path)) as container:
+    from emo_rt.media.sound_file import FILE_OPTIONS
+
+    with av.open(str(path.absolute()), options=FILE_OPTIONS) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return np.stack(frames)
