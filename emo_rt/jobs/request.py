@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,10 +143,11 @@ class Source:
     """
 
     def __init__(self, request: Request, config: RuntimeConfig, say: Callable[[str], None] = lambda _: None) -> None:
-        if request.out != STDOUT:
-            if request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
-                raise InputError(f"output {request.out}: is one of the inputs; give another output")
-            check_output(request.out)
+        if any(_is_same_file(request.out, path) for path in (request.image, request.audio)):
+            raise InputError(f"output {request.out}: is one of the inputs; give another output")
+        check_output(request.out, streamed=request.streamed)
+        if request.audio == STDIN and sys.stdin is None:
+            raise InputError(f"audio {request.audio}: standard input is closed; give it a pipe, or name a file")
         self.config = config
         picture = read_picture(request.image, config, request.face_box, face=request.face, say=say)
         self.portrait, self.face_box = picture.portrait(config.resolution)
@@ -163,3 +166,10 @@ class Source:
     def framed(self, squares: np.ndarray) -> Iterable[np.ndarray]:
         """What the video shows of generated frames, RGB uint8 (k, R, R, 3): those, or the picture with them in it."""
         return self.canvas.paste(squares) if self.canvas else squares
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them does not exist, or its name cannot
+        return False

@@ -14,9 +14,17 @@ from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_timesteps
 from emo_rt.engines.registry import check_runs_here, planned_backends
-from emo_rt.errors import InputError
+from emo_rt.errors import InputError, printable
 from emo_rt.jobs.job import Job
-from emo_rt.jobs.provenance import Provenance, metadata, plan_facts, sign, write_beside
+from emo_rt.jobs.provenance import (
+    Provenance,
+    check_beside,
+    metadata,
+    plan_facts,
+    plan_of,
+    sign,
+    write_beside,
+)
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
 from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
 from emo_rt.jobs.timing import Timing, counted_frames
@@ -117,6 +125,8 @@ class Session:
             InputError: for whatever the user can put right. A note on it, as on a KeyboardInterrupt, says whether the
                 same request goes on from the clips that are done.
         """
+        if self.provenance and not request.streamed:
+            check_beside(request.out)
         source = Source(request, self.bundle.config, self._say)
         if source.canvas and source.canvas.scaled:
             self._say(f"{request.image} is scaled down to {' x '.join(map(str, source.size))} pixels")
@@ -150,20 +160,29 @@ class Session:
         return self._result(request, job.progress.frames, timing)
 
     def _earlier_plan(self, job: Job, provenance: Provenance) -> Plan | None:
-        """Goes on from an earlier run and returns its plan; None if there was none."""
+        """Goes on from an earlier run and returns its plan; None if there was none, or nothing of it can be used."""
         facts = job.earlier()
-        if facts is None:
-            return None
-        if different := provenance.differences(facts):
+        if facts and (different := provenance.differences(facts)):
             raise InputError(
                 f"output {job.out}: {job.directory} holds {counted_frames(job.progress.frames)} made with another "
                 f"{' and '.join(different)}; give the same, or start over with --no-resume (resume=False in Python)"
             )
-        backend, *sampling = facts["plan"].values()
-        check_runs_here(backend)
-        self._say(f"going on after {counted_frames(job.progress.frames)}")
+        plan = plan_of(facts.get("plan")) if facts else None
+        latents = job.progress.motion_latents
+        if plan is None or latents is None or latents.shape != self._motion_latents_shape:
+            if facts or job.damaged:
+                self._say(f"what is in {job.directory} is damaged: starting over")
+            return None
+        check_runs_here(plan.backend)
+        damaged = f"clips in {job.directory} are damaged: " if job.damaged else ""
+        self._say(f"{damaged}going on after {counted_frames(job.progress.frames)}")
         job.go_on()
-        return Plan(backend, Preset(Sampling(*sampling)))
+        return plan
+
+    @property
+    def _motion_latents_shape(self) -> tuple[int, ...]:
+        config = self.bundle.config
+        return config.motion_frames, *config.latents_shape[1:]
 
     def _begin(self, job: Job, provenance: Provenance, source: Source) -> Plan:
         plan = self.plan(source.size, predicted=False)
@@ -269,4 +288,4 @@ class Session:
     def _say(self, line: str) -> None:
         """Writes a line to stderr, above a progress bar if there is one."""
         if self.verbose:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
+from emo_rt.errors import printable
 from emo_rt.jobs.job import Job, Progress
 from emo_rt.jobs.request import Request, Source
 from emo_rt.jobs.timing import Timing, counted_frames
@@ -92,7 +93,7 @@ def fill(
             total=source.frames,
             initial=sink.progress.frames,
             unit="frame",
-            desc=request.out.name,
+            desc=printable(request.out.name),
             disable=not bar,
         ) as shown,
         closing(decoded_clips(cascade, clips)) as decoded,

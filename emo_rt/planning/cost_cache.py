@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def change_costs(change: Callable[[dict[str, dict[str, float]]], Mapping[str, Ma
         path.parent.mkdir(parents=True, exist_ok=True)
         before = _read()
         if (after := change(before)) != before:
-            with atomic_write(path) as file:
+            with atomic_write(Path(os.path.realpath(path))) as file:
                 file.write(json.dumps(after, indent=1).encode())
 
 
