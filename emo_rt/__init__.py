@@ -13,9 +13,11 @@ first used: `import emo_rt` by itself is quick.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers read it, without importing `typing`
 if TYPE_CHECKING:
+    from typing import Any
+
     from emo_rt.bundle import Bundle, RuntimeConfig
     from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
     from emo_rt.cascade.cascade import Cascade

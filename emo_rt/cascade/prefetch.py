@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from emo_rt.cascade.cascade import Cascade, DenoisedClip
+from emo_rt.stopping import PATIENCE, is_stopped
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
             yield item  # type: ignore[misc]
     finally:
         stopped.set()
-        thread.join()
+        thread.join(PATIENCE if is_stopped() else None)
 
 
 def decoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, np.ndarray]]:

@@ -223,9 +223,10 @@ class Job:
             size, checksum = append_clip(self._clips, before.size, before.checksum, packets, kept)
             done = Progress(clips, before.frames + len(packets), size, motion_latents, checksum)
             counts = [done.clips, done.frames, done.size, done.checksum]
-            names = dict(zip(("clips", "frames", "size", "checksum"), map(np.int64, counts), strict=True))
+            arrays: dict[str, Any] = dict(zip(("clips", "frames", "size", "checksum"), counts, strict=True))
+            arrays.update(motion_latents=motion_latents, seal=_seal(counts, motion_latents))
             with atomic_write(self.directory / _PROGRESS) as file:
-                np.savez(file, motion_latents=motion_latents, seal=np.int64(_seal(counts, motion_latents)), **names)
+                np.savez(file, **arrays)
         self.progress = done
 
     def clips(self) -> Iterator[list[bytes]]:
