@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+# Little is imported here: until `main` says that the process is its own, Ctrl-C is a traceback.
 import importlib
 import sys
+from collections.abc import Sequence
 
 from emo_rt.stopping import own_process
-
-TYPE_CHECKING = (
-    False  # what else is needed is imported later: until a command is its own process, Ctrl-C is a traceback
-)
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
 
 #: For each command the module that has its main(arguments, prog), imported when it is asked for, and a summary.
 _COMMANDS = {"run": ("emo_rt.run", "turn one portrait and a voice into a talking video")}
@@ -53,13 +48,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:
     if words and words[0] not in ("-h", "--help", "--version"):
         console.say(f"emo_rt: error: unknown command {words[0]!r}; see {prog} --help")
         return 2
-    parser = _parser(prog)
-    parser.parse_args(words)
-    parser.print_help(sys.stderr)
+    _show_help(words, prog)
     return 2
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def _show_help(words: Sequence[str], prog: str) -> None:
+    """Prints the help or the version, and ends the process if a word asks for that."""
     import argparse
     from importlib.metadata import version
 
@@ -71,7 +65,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"emo-rt {version('emo-rt')}")
-    return parser
+    parser.parse_args(words)
+    parser.print_help(sys.stderr)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ _GRAPH_SOURCES = {
     "cached_backbone": (*_STEP_SOURCES, "backbone"),
     "cached_guided_backbone": (*_STEP_SOURCES, "guided_backbone"),
 }
+#: Largest speed of a head, degrees per frame: at 25 frames per second, 250 degrees per second. Nobody who talks turns
+#: faster, and the speeds that the models learn end at 5.
+MAX_SPEED = 10.0
+#: Largest guidance scale. From about there on, every model gives garbage; those in use are 1 to 8.
+MAX_GUIDANCE_SCALE = 20.0
 _PREDICTION_TYPES = ("sample", "epsilon", "v_prediction")
 _TIMESTEP_SPACINGS = ("trailing", "leading")
 

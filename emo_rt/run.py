@@ -22,7 +22,16 @@ from emo_rt.console import lasting_stderr, open_missing_streams, say
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError, printable, reason
 from emo_rt.jobs.batch import read_jobs
-from emo_rt.jobs.parsing import parse_box, parse_number, parse_positive, parse_seed, parse_whole
+from emo_rt.jobs.parsing import (
+    MAX_THREADS,
+    parse_box,
+    parse_guidance_scale,
+    parse_positive,
+    parse_seed,
+    parse_speed,
+    parse_threads,
+    parse_whole,
+)
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.credentials import ALGORITHMS, Signature
@@ -220,8 +229,8 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     add("--max-latency", type=partial(parse_positive, name="--max-latency"), metavar="SECONDS", help=latency)
     backend = "what runs the graphs (default: the fastest that is installed)"
     add("--backend", choices=[AUTO, *sorted(BACKENDS)], default=AUTO, help=backend)
-    threads = "CPU threads (default: one per core)"
-    add("--threads", type=partial(parse_whole, name="--threads", smallest=1), help=threads)
+    threads = f"CPU threads, 1 to {MAX_THREADS} (default: one per core)"
+    add("--threads", type=partial(parse_threads, name="--threads"), help=threads)
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
@@ -230,14 +239,14 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=partial(parse_seed, name="--seed"), default=0, help=seed)
     steps = "denoising steps per clip: more is slower and finer (default: the plan's)"
     add("--steps", type=partial(parse_whole, name="--steps", smallest=1), help=steps)
-    guidance = "how strictly the video follows the voice; 1 is no guidance (default: the bundle's)"
-    add("--guidance-scale", type=partial(parse_number, name="--guidance-scale"), metavar="SCALE", help=guidance)
+    guidance = "how strictly the video follows the voice, 0 to 20; 1 is no guidance (default: the bundle's)"
+    add("--guidance-scale", type=partial(parse_guidance_scale, name="--guidance-scale"), metavar="SCALE", help=guidance)
     guided = "guide only the first STEPS steps (default: the plan's)"
     add("--guided-steps", type=partial(parse_whole, name="--guided-steps", smallest=0), metavar="STEPS", help=guided)
     cached = "make every Nth step a full one; the others reuse its deep features (default: the plan's)"
     add("--cache-interval", type=partial(parse_whole, name="--cache-interval", smallest=1), metavar="N", help=cached)
-    speed = "how fast the head turns, degrees per frame (default: the bundle's)"
-    add("--speed", type=partial(parse_number, name="--speed"), help=speed)
+    speed = "how fast the head turns, degrees per frame, 0 to 10 (default: the bundle's)"
+    add("--speed", type=partial(parse_speed, name="--speed"), help=speed)
 
 
 def _add_provenance(parser: argparse.ArgumentParser) -> None:

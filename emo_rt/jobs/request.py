@@ -13,7 +13,8 @@ import numpy as np
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.audio import frame_count
 from emo_rt.errors import InputError
-from emo_rt.jobs.parsing import check_number, check_positive, check_seed
+from emo_rt.jobs.parsing import check_number, check_positive, check_seed, check_threads, shown
+from emo_rt.manifest import MAX_SPEED
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import CROP, FRAMINGS, ORIGINAL, Canvas
 from emo_rt.media.portrait import read_picture
@@ -58,9 +59,9 @@ class Request:
     framing: str = CROP
 
     def __post_init__(self) -> None:
-        check_seed(self.seed, f"seed {self.seed!r}")
+        check_seed(self.seed, f"seed {shown(self.seed)}")
         if self.speed is not None:
-            check_number(self.speed, f"speed {self.speed!r}")
+            check_number(self.speed, f"speed {shown(self.speed)}", MAX_SPEED)
         if self.face is not None and self.face_box is not None:
             raise InputError(f"face {self.face} and a face box are both given: give one of them")
         if self.framing not in FRAMINGS:
@@ -107,13 +108,11 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise InputError(f"quality {self.quality!r} is unknown: choose {', '.join(QUALITIES)}")
-        for name, value in (
-            ("threads", self.threads),
-            ("target fps", self.target_fps),
-            ("max latency", self.max_latency),
-        ):
+        if self.threads is not None:
+            check_threads(self.threads, f"threads {shown(self.threads)}")
+        for name, value in (("target fps", self.target_fps), ("max latency", self.max_latency)):
             if value is not None:
-                check_positive(value, f"{name} {value!r}")
+                check_positive(value, f"{name} {shown(value)}")
 
     @property
     def sampling(self) -> tuple[int | None, float | None, int | None, int | None]:
