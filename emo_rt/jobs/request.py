@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.audio import frame_count
+from emo_rt.cascade.prefetch import prefetch
 from emo_rt.errors import InputError
 from emo_rt.jobs.parsing import check_number, check_positive, check_seed, check_threads, shown
 from emo_rt.manifest import MAX_SPEED
@@ -153,7 +155,9 @@ class Source:
         self.canvas: Canvas | None = None
         if request.framing == ORIGINAL:
             self.canvas = Canvas(picture.image, picture.crop, picture.face_box, str(request.image))
-        self.stream = AudioStream(request.audio, config.sample_rate)
+        # In a thread: it waits for what comes through a pipe, and there Ctrl-C would reach FFmpeg, which drops it.
+        with closing(prefetch(_opened(request.audio, config.sample_rate))) as opened:
+            self.stream = next(opened)
         live = self.stream.live
         self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)
 
@@ -165,6 +169,10 @@ class Source:
     def framed(self, squares: np.ndarray) -> Iterable[np.ndarray]:
         """What the video shows of generated frames, RGB uint8 (k, R, R, 3): those, or the picture with them in it."""
         return self.canvas.paste(squares) if self.canvas else squares
+
+
+def _opened(path: Path, sample_rate: int) -> Iterator[AudioStream]:
+    yield AudioStream(path, sample_rate)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
