@@ -256,5 +256,8 @@ def check_output(path: Path, *, streamed: bool = False) -> None:
     directory = next(parent for parent in place.parents if os.path.exists(parent))
     if not os.path.isdir(directory):
         raise InputError(f"output {path}: {directory} is no directory; give another output")
+    for name in place.relative_to(directory).parts:
+        with explained(path), contextlib.suppress(FileNotFoundError):
+            os.lstat(directory / name)  # raises OSError for a directory that cannot be made
     if not os.access(directory, os.W_OK | os.X_OK):
         raise InputError(f"output {path}: nothing can be written in {directory}; give another output")
