@@ -14,9 +14,10 @@ class BundleError(EmoError):
 
 
 def reason(error: Exception) -> str:
-    """The message of an exception in one line; the system's own message for an `OSError`."""
+    """The message of an exception in one line, not for pages; the system's own message for an `OSError`."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    line = " ".join(str(text).split())
+    return line if len(line) <= 300 else f"{line[:300]}..."
 
 
 def printable(text: str) -> str:

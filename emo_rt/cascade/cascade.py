@@ -7,7 +7,6 @@ per clip, the steps of `Cascade.schedule` N times per clip.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import Engine, Tensor, to_numpy
 from emo_rt.engines.registry import load_engine
 from emo_rt.errors import InputError
-from emo_rt.manifest import MAX_SPEED
+from emo_rt.limits import MAX_SPEED
 from emo_rt.media.boxes import Box, face_region
 
 EngineByName = Callable[[str], Engine]
@@ -223,7 +222,7 @@ class Cascade:
         """
         config = self.config
         speed = config.speed if speed is None else speed
-        if not (math.isfinite(speed) and 0 <= speed <= MAX_SPEED):
+        if not 0 <= speed <= MAX_SPEED:
             raise InputError(f"speed is {speed}: choose 0 to {MAX_SPEED:g}")
         if max_frames is not None and max_frames < 1:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")

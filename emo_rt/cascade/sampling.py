@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.errors import InputError
-from emo_rt.manifest import MAX_GUIDANCE_SCALE
+from emo_rt.limits import MAX_GUIDANCE_SCALE
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Sampling:
     cache_interval: int = 1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.guidance_scale) and 0 <= self.guidance_scale <= MAX_GUIDANCE_SCALE):
+        if not 0 <= self.guidance_scale <= MAX_GUIDANCE_SCALE:
             raise InputError(f"guidance scale is {self.guidance_scale}: choose 0 to {MAX_GUIDANCE_SCALE:g}")
         if not 0 <= self.guided_steps <= max(self.steps, 0):
             raise InputError(f"guided steps is {self.guided_steps}: choose 0 to {self.steps}, the number of steps")

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 
 from emo_rt.cascade.clips import MAX_SEED
 from emo_rt.errors import InputError
-from emo_rt.manifest import MAX_GUIDANCE_SCALE, MAX_SPEED
+from emo_rt.limits import MAX_GUIDANCE_SCALE, MAX_SPEED
 from emo_rt.media.boxes import Box
 
 #: Largest number of CPU threads: more than there are cores help nobody, and some thousand never get started.

@@ -16,7 +16,7 @@ from emo_rt.cascade.audio import frame_count
 from emo_rt.cascade.prefetch import prefetch
 from emo_rt.errors import InputError
 from emo_rt.jobs.parsing import check_number, check_positive, check_seed, check_threads, shown
-from emo_rt.manifest import MAX_SPEED
+from emo_rt.limits import MAX_SPEED
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import CROP, FRAMINGS, ORIGINAL, Canvas
 from emo_rt.media.portrait import read_picture
