@@ -13,9 +13,11 @@ first used: `import emo_rt` by itself is quick.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers read it, without importing `typing`
 if TYPE_CHECKING:
+    import typing
+
     from emo_rt.bundle import Bundle, RuntimeConfig
     from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
     from emo_rt.cascade.cascade import Cascade
@@ -82,7 +84,7 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Loads a public name when it is first used (PEP 562)."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("emo-rt")

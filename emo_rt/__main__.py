@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
+# Little is imported here: until `main` says that the process is its own, Ctrl-C is a traceback.
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import NamedTuple
 
+from emo_rt.stopping import own_process
 
-class _Command(NamedTuple):
-    module: str  # has main(arguments, prog); imported when it is asked for
-    summary: str
-
-
-_COMMANDS = {"run": _Command("emo_rt.run", "turn one portrait and a voice into a talking video")}
+#: For each command the module that has its main(arguments, prog), imported when it is asked for, and a summary.
+_COMMANDS = {"run": ("emo_rt.run", "turn one portrait and a voice into a talking video")}
 
 _DESCRIPTION = """\
 Turns one portrait and a voice into a talking video.
@@ -40,22 +35,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:
     Returns:
         The exit code of the command; 2 if there is no such command.
     """
+    if arguments is None:
+        own_process()
+    console = importlib.import_module("emo_rt.console")
+    if arguments is None:
+        console.open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _COMMANDS:
-        command = importlib.import_module(_COMMANDS[words[0]].module)
+        command = importlib.import_module(_COMMANDS[words[0]][0])
         code: int = command.main(words[1:], prog=f"{prog} {words[0]}")
         return code
     if words and words[0] not in ("-h", "--help", "--version"):
-        print(f"emo_rt: error: unknown command {words[0]!r}; see {prog} --help", file=sys.stderr)
+        console.say(f"emo_rt: error: unknown command {words[0]!r}; see {prog} --help")
         return 2
-    parser = _parser(prog)
-    parser.parse_args(words)
-    parser.print_help(sys.stderr)
+    _show_help(words, prog)
     return 2
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    commands = "\n".join(f"  {name:<10}{command.summary}" for name, command in _COMMANDS.items())
+def _show_help(words: Sequence[str], prog: str) -> None:
+    """Prints the help or the version, and ends the process if a word asks for that."""
+    import argparse
+    from importlib.metadata import version
+
+    commands = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in _COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=prog,
         usage=f"{prog} [-h] [--version] COMMAND ...",
@@ -63,7 +65,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"emo-rt {version('emo-rt')}")
-    return parser
+    parser.parse_args(words)
+    parser.print_help(sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from emo_rt.errors import BundleError
+from emo_rt.errors import BundleError, reason
 from emo_rt.manifest import (
     FORMAT_VERSION,
     GRAPH_NAMES,
@@ -38,6 +39,7 @@ __all__ = [
     "RuntimeConfig",
     "TensorSpec",
     "file_sha256",
+    "read_json",
 ]
 
 MANIFEST_NAME = "manifest.json"
@@ -108,23 +110,40 @@ class Bundle:
 
 def _read_manifest(directory: Path) -> Manifest:
     try:
-        return Manifest.from_json(json.loads((directory / MANIFEST_NAME).read_text(encoding="utf-8")))
+        data = read_json(directory / MANIFEST_NAME)
     except FileNotFoundError:
         raise BundleError(f"bundle {directory}: {MANIFEST_NAME} is missing; {HINT}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BundleError(f"bundle {directory}: {MANIFEST_NAME} cannot be read ({error}); {HINT}") from error
-    except (ValueError, TypeError) as error:
-        raise BundleError(f"bundle {directory}: {MANIFEST_NAME}: {error}; {HINT}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"bundle {directory}: {MANIFEST_NAME} cannot be read ({reason(error)}); {HINT}") from error
+    try:
+        return Manifest.from_json(data)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise BundleError(f"bundle {directory}: {MANIFEST_NAME}: {reason(error)}; {HINT}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: if there is no such file, or it cannot be read.
+        ValueError: if it is no JSON.
+        RecursionError: if it is nested too deeply.
+    """
+    if path.exists() and not path.is_file():  # to read a named pipe would take for ever
+        raise OSError(f"{path.name} is no file")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _check_file(directory: Path, name: str, sha256: str) -> None:
     """Raises BundleError if a file of the bundle is not the one that was exported."""
     try:
+        if (directory / name).exists() and not (directory / name).is_file():
+            raise BundleError(f"bundle {directory}: {name} is no file; {HINT}")
         found = file_sha256(directory / name)
     except FileNotFoundError:
         raise BundleError(f"bundle {directory}: {name} is missing; {HINT}") from None
-    except OSError as error:
-        raise BundleError(f"bundle {directory}: {name} cannot be read ({error.strerror}); {HINT}") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"bundle {directory}: {name} cannot be read ({reason(error)}); {HINT}") from error
     if found != sha256:
         raise BundleError(f"bundle {directory}: {name} is not the file that was exported (sha256); {HINT}")
 
@@ -132,11 +151,14 @@ def _check_file(directory: Path, name: str, sha256: str) -> None:
 def _failures(directory: Path) -> list[str]:
     """The failures that the bundle's validation found; none if it was never validated."""
     try:
-        return [str(failure) for failure in json.loads((directory / VALIDATION_NAME).read_text())["failures"]]
+        failures = read_json(directory / VALIDATION_NAME)["failures"]
+        if not isinstance(failures, list):
+            raise TypeError("its failures are no list")
+        return [reason(Exception(failure)) for failure in failures]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return [f"{VALIDATION_NAME} cannot be read: {error}"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return [f"{VALIDATION_NAME} cannot be read: {reason(error)}"]
 
 
 def file_sha256(path: str | Path) -> str:

@@ -14,6 +14,14 @@ class BundleError(EmoError):
 
 
 def reason(error: Exception) -> str:
-    """The message of an exception in one line; the system's own message for an `OSError`."""
+    """The message of an exception in one line, not for pages; the system's own message for an `OSError`."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    line = " ".join(str(text).split())
+    return line if len(line) <= 300 else f"{line[:300]}..."
+
+
+def printable(text: str) -> str:
+    """A text in one line that a terminal shows as it is: control characters and bytes that are no text are escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

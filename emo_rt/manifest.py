@@ -7,13 +7,12 @@ version does not know is ignored, so that an export may add facts (measured cost
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, get_type_hints
 
-import numpy as np
+from emo_rt.limits import DTYPES, LARGEST_IN_CONFIG, MAX_SIZE
 
 FORMAT_VERSION = 4
 #: The graphs that run a denoising step.
@@ -50,7 +49,7 @@ class TensorSpec:
         shape: static shape
 
     Raises:
-        ValueError: if the dtype is unknown or a size is not positive.
+        ValueError: if the dtype is unknown or a size is out of range.
     """
 
     name: str
@@ -58,11 +57,9 @@ class TensorSpec:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        try:
-            np.dtype(self.dtype)
-        except TypeError:
-            raise ValueError(f"tensor {self.name} has the unknown dtype {self.dtype!r}") from None
-        if any(size < 1 for size in self.shape):
+        if self.dtype not in DTYPES:
+            raise ValueError(f"tensor {self.name} has the unknown dtype {self.dtype!r}")
+        if not all(1 <= size <= MAX_SIZE for size in self.shape):
             raise ValueError(f"tensor {self.name} has the shape {self.shape}; sizes are static and positive")
 
     def to_json(self) -> dict[str, Any]:
@@ -100,10 +97,14 @@ class GraphSpec:
     def __post_init__(self) -> None:
         if self.file not in self.files:
             raise ValueError(f"no sha256 for {self.file}")
-        for name in self.files:
+        for name, sha256 in self.files.items():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise ValueError(f"the file {name!r} lies outside of the bundle")
+            if not name.isprintable() or {"\\", ":"} & set(name):  # Windows would find others by these two
+                raise ValueError(f"the file {name!r} has a name that no exported file has")
+            if not isinstance(sha256, str):
+                raise ValueError(f"the sha256 of {name} is no text")
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `from_json` reads."""
@@ -168,9 +169,13 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         may_be_zero = ("audio_margin", "audio_context", "guidance_scale", "speed", "face_region_margin")
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and field.name not in may_be_zero):
-                raise ValueError(f"config.{field.name} is {value}")
+            value, largest = getattr(self, field.name), LARGEST_IN_CONFIG[field.name]
+            if not 0 <= value <= largest or (value == 0 and field.name not in may_be_zero):
+                raise ValueError(f"config.{field.name} is {value}, and at most {largest:g} makes sense")
+        if self.resolution % 2:
+            raise ValueError(f"config.resolution is {self.resolution}, and videos have even sides")
+        if 3 * self.clip_frames * self.resolution**2 > MAX_SIZE:
+            raise ValueError(f"config.resolution {self.resolution} is too large for {self.clip_frames} frames a clip")
         if self.sample_rate % self.frames_per_second:
             raise ValueError(
                 f"config.sample_rate {self.sample_rate} Hz is no multiple of {self.frames_per_second} frames per second"
@@ -233,7 +238,7 @@ class NoiseSchedule:
         for name, allowed in (("prediction_type", _PREDICTION_TYPES), ("timestep_spacing", _TIMESTEP_SPACINGS)):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"noise_schedule.{name} is {value!r}, not one of {allowed}")
-        if self.steps_offset < 0:
+        if not 0 <= self.steps_offset <= len(self.alphas_cumprod):
             raise ValueError(f"noise_schedule.steps_offset is {self.steps_offset}")
 
     def to_json(self) -> dict[str, Any]:
@@ -271,6 +276,10 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise ValueError(f"the name {self.name!r} has control characters")
+        if self.config.steps > len(self.noise_schedule.alphas_cumprod) - self.noise_schedule.steps_offset:
+            raise ValueError(f"config.steps is {self.config.steps}, more than the noise schedule has")
         if missing := [name for name in GRAPH_NAMES if name not in self.graphs]:
             raise ValueError(f"no graph {', '.join(missing)}")
         for name, expected in expected_tensors(self.config).items():
@@ -355,7 +364,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)
 def _fields(cls: type, data: object) -> dict[str, Any]:
     """The fields of a dataclass out of a JSON object, with their JSON types checked."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"{cls.__name__} must be a JSON object, not {data!r}")
+        raise ValueError(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
     fields: dict[str, Any] = {}
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,18 +11,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from emo_rt.stopping import STOPPED, interruptible, is_stopped, leave, own_process, owns_process
+
+if __name__ == "__main__":
+    own_process()  # before the imports that take long
+
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
+from emo_rt.console import lasting_stderr, open_missing_streams, say
 from emo_rt.engines.registry import BACKENDS
-from emo_rt.errors import EmoError, InputError
+from emo_rt.errors import EmoError, InputError, printable, reason
 from emo_rt.jobs.batch import read_jobs
-from emo_rt.jobs.parsing import parse_box, parse_number, parse_positive, parse_seed, parse_whole
+from emo_rt.jobs.parsing import (
+    MAX_THREADS,
+    parse_box,
+    parse_guidance_scale,
+    parse_positive,
+    parse_seed,
+    parse_speed,
+    parse_threads,
+    parse_whole,
+)
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.credentials import ALGORITHMS, Signature
 from emo_rt.media.framing import CROP, FRAMINGS
 from emo_rt.media.video import STDOUT
 from emo_rt.planning.planner import QUALITIES
+
+#: Where the video goes without --out.
+DEMO = Path("out/demo.mp4")
 
 DESCRIPTION = """\
 Turns one portrait and a voice into a talking video.
@@ -51,24 +68,40 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m emo_rt.r
     Returns:
         The exit code: 0, 2 for what the user can put right, 130 if it was stopped.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` cleans up as Ctrl-C does
-    try:
-        options = _parser(prog).parse_args(arguments)
-        request = _request(options)
-        jobs = read_jobs(options.batch, request) if options.batch else None
-        signature = _signature(options)
-        bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
-        session = Session(bundle, _generation_options(options), signature, provenance=options.provenance, verbose=True)
-        if jobs is not None:
-            return make_all(session, jobs, resume=options.resume)
-        _report(session.make(request, resume=options.resume))
-    except EmoError as error:
-        print(f"emo_rt: error: {_in_one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print("; ".join(["emo_rt: stopped", *getattr(stop, "__notes__", ["nothing written"])]), file=sys.stderr)
-        return 130
+    with lasting_stderr(), interruptible():
+        try:
+            return _run(_parser(prog).parse_args(arguments))
+        except BaseException as error:
+            if is_stopped() or isinstance(error, KeyboardInterrupt):  # a library may have made another error of it
+                return _stopped(error)
+            if isinstance(error, EmoError):
+                say(f"emo_rt: error: {_in_one_line(error)}")
+                return 2
+            if isinstance(error, MemoryError):
+                say("emo_rt: error: there is not enough memory; give a smaller picture, or end other programs")
+                return 2
+            raise
+
+
+def _run(options: argparse.Namespace) -> int:
+    request = _request(options)
+    jobs = read_jobs(options.batch, request) if options.batch else None
+    signature = _signature(options)
+    bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
+    verbose = not options.quiet
+    session = Session(bundle, _generation_options(options), signature, provenance=options.provenance, verbose=verbose)
+    if jobs is not None:
+        return make_all(session, jobs, resume=options.resume)
+    _report(session.make(request, resume=options.resume), quiet=options.quiet)
     return 0
+
+
+def _stopped(error: BaseException) -> int:
+    words = "; ".join(getattr(error, "__notes__", ["nothing written"]))
+    if owns_process():
+        leave(printable(words))
+    say(f"emo_rt: stopped; {words}")
+    return STOPPED
 
 
 def make_all(session: Session, jobs: Sequence[tuple[int, Request | InputError]], *, resume: bool | None) -> int:
@@ -82,33 +115,43 @@ def make_all(session: Session, jobs: Sequence[tuple[int, Request | InputError]],
     Returns:
         The exit code: 0, or 2 if a row failed.
     """
-    failed = 0
+    done = failed = 0
     for line, request in jobs:
         try:
             if isinstance(request, InputError):
                 raise request
-            _report(session.make(request, resume=resume))
-        except EmoError as error:
+            _report(session.make(request, resume=resume), quiet=not session.verbose)
+            done += 1
+        except (Exception, KeyboardInterrupt) as error:  # whatever a row causes stays that row's
+            if is_stopped() or isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{done} of {len(jobs)} videos are done")
+                raise
             failed += 1
-            print(f"emo_rt: error: line {line}: {_in_one_line(error)}", file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} videos are done")
+            say(f"emo_rt: error: line {line}: {_in_one_line(error)}")
+    if session.verbose:
+        say(f"{done} of {len(jobs)} videos are done", sys.stdout)
     return 2 if failed else 0
 
 
-def _report(result: Result) -> None:
-    print(result, file=sys.stderr if result.out == STDOUT else sys.stdout, flush=True)
+def _report(result: Result, *, quiet: bool) -> None:
+    if not quiet:
+        say(str(result), None if result.out == STDOUT else sys.stdout)
 
 
-def _in_one_line(error: EmoError) -> str:
-    """The message of an error, and the notes on it."""
-    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+def _in_one_line(error: Exception) -> str:
+    """The message of an error, and the notes on it; of one that nobody expected, also its kind."""
+    words = str(error) if isinstance(error, EmoError) else f"unexpected {type(error).__name__} ({reason(error)})"
+    return "; ".join([words, *getattr(error, "__notes__", [])])
 
 
 def _request(options: argparse.Namespace) -> Request:
+    given = {"--image": options.image, "--audio": options.audio, "--out": options.out}
+    if options.batch and (beside := [name for name, value in given.items() if value is not None]):
+        raise InputError(f"{beside[0]} and --batch are both given: a batch names its files itself; leave one out")
     return Request(
-        image=options.image,
-        audio=options.audio,
-        out=options.out,
+        image=options.image or PORTRAIT,
+        audio=options.audio or VOICE,
+        out=options.out or DEMO,
         face_box=options.face_box,
         face=options.face,
         seed=options.seed,
@@ -150,13 +193,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("files").add_argument
-    add("--image", type=Path, default=PORTRAIT, help="picture with a face (default: the bundled portrait)")
+    add("--image", type=Path, help="picture with a face (default: the bundled portrait)")
     audio = "speech, or a video with sound; - reads it from a pipe as it comes (default: the bundled voice)"
-    add("--audio", type=Path, default=VOICE, help=audio)
+    add("--audio", type=Path, help=audio)
     track = "take the Nth track of sound, where there are several (default: the file's own default)"
     add("--audio-track", type=partial(parse_whole, name="--audio-track", smallest=1), metavar="N", help=track)
-    out = "MP4 to write; - for a pipe (default: %(default)s)"
-    add("--out", type=Path, default=Path("out/demo.mp4"), help=out)
+    add("--out", type=Path, help=f"MP4 to write; - for a pipe (default: {DEMO})")
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=partial(parse_box, name="--face-box"), metavar="X,Y,W,H", help=box)
     face = "take the Nth face from the left, where there are several (default: the largest)"
@@ -169,10 +211,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
     batch = (
         "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face, framing, "
-        "audio_track)"
+        "audio_track); portrait and voice are looked for beside the CSV first, then from the current directory, as "
+        "output is"
     )
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
+    add("--quiet", action="store_true", help="say nothing but errors")
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)
 
 
@@ -189,8 +233,8 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     add("--max-latency", type=partial(parse_positive, name="--max-latency"), metavar="SECONDS", help=latency)
     backend = "what runs the graphs (default: the fastest that is installed)"
     add("--backend", choices=[AUTO, *sorted(BACKENDS)], default=AUTO, help=backend)
-    threads = "CPU threads (default: one per core)"
-    add("--threads", type=partial(parse_whole, name="--threads", smallest=1), help=threads)
+    threads = f"CPU threads, 1 to {MAX_THREADS} (default: one per core)"
+    add("--threads", type=partial(parse_threads, name="--threads"), help=threads)
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
@@ -199,14 +243,14 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=partial(parse_seed, name="--seed"), default=0, help=seed)
     steps = "denoising steps per clip: more is slower and finer (default: the plan's)"
     add("--steps", type=partial(parse_whole, name="--steps", smallest=1), help=steps)
-    guidance = "how strictly the video follows the voice; 1 is no guidance (default: the bundle's)"
-    add("--guidance-scale", type=partial(parse_number, name="--guidance-scale"), metavar="SCALE", help=guidance)
+    guidance = "how strictly the video follows the voice, 0 to 20; 1 is no guidance (default: the bundle's)"
+    add("--guidance-scale", type=partial(parse_guidance_scale, name="--guidance-scale"), metavar="SCALE", help=guidance)
     guided = "guide only the first STEPS steps (default: the plan's)"
     add("--guided-steps", type=partial(parse_whole, name="--guided-steps", smallest=0), metavar="STEPS", help=guided)
     cached = "make every Nth step a full one; the others reuse its deep features (default: the plan's)"
     add("--cache-interval", type=partial(parse_whole, name="--cache-interval", smallest=1), metavar="N", help=cached)
-    speed = "how fast the head turns, degrees per frame (default: the bundle's)"
-    add("--speed", type=partial(parse_number, name="--speed"), help=speed)
+    speed = "how fast the head turns, degrees per frame, 0 to 10 (default: the bundle's)"
+    add("--speed", type=partial(parse_speed, name="--speed"), help=speed)
 
 
 def _add_provenance(parser: argparse.ArgumentParser) -> None:
@@ -220,4 +264,5 @@ def _add_provenance(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    open_missing_streams()
     sys.exit(main())

@@ -18,7 +18,7 @@ ROOMS = ("emo_rt", "training", "export", "benchmarks")
 #: From the bottom up: a module imports only what stands before its own line, or in its own wing. What stands in one
 #: line does not know each other. The doors of a room, its top-level modules that are not named, come last.
 WINGS = (
-    ("emo_rt.errors", "emo_rt.atomic", "emo_rt.bundled"),
+    ("emo_rt.errors", "emo_rt.atomic", "emo_rt.bundled", "emo_rt.limits", "emo_rt.stopping"),
     ("emo_rt.manifest",),
     ("emo_rt.bundle",),
     ("emo_rt.engines", "emo_rt.media"),

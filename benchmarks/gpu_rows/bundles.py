@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.gpu_rows.variants import GpuVariant
 from emo_rt.engines.registry import check_runs_here
+from emo_rt.engines.telemetry import without_telemetry
 from emo_rt.errors import InputError
 
 
@@ -20,7 +21,8 @@ def check_gpu_backend(backend: str, device: str) -> None:
     """Raises InputError, with what to do, if a backend of the runtime does not run on a device here."""
     check_runs_here(backend)
     if backend == "onnxruntime" and device == "cuda":
-        import onnxruntime
+        with without_telemetry():
+            import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise InputError("this ONNX Runtime has no CUDA: pip install onnxruntime-gpu")

@@ -7,7 +7,6 @@ per clip, the steps of `Cascade.schedule` N times per clip.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import Engine, Tensor, to_numpy
 from emo_rt.engines.registry import load_engine
 from emo_rt.errors import InputError
+from emo_rt.limits import MAX_SPEED
 from emo_rt.media.boxes import Box, check_box, face_region
 from emo_rt.media.inputs import check_portrait, check_voice
 
@@ -227,8 +227,8 @@ class Cascade:
         if isinstance(voice, np.ndarray):
             raise InputError("voice is a single array: give its chunks, or [voice] for all of it at once")
         speed = config.speed if speed is None else speed
-        if not (math.isfinite(speed) and speed >= 0):
-            raise InputError(f"speed is {speed}: choose a number from 0 up")
+        if not 0 <= speed <= MAX_SPEED:
+            raise InputError(f"speed is {speed}: choose 0 to {MAX_SPEED:g}")
         if max_frames is not None and max_frames < 1:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
         no_motion = np.zeros((config.motion_frames, *config.latents_shape[1:]), np.float32)  # (n, c, s, s)

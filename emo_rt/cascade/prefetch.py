@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -11,8 +12,22 @@ from typing import TypeVar
 import numpy as np
 
 from emo_rt.cascade.cascade import Cascade, DenoisedClip
+from emo_rt.stopping import PATIENCE, is_stopped
 
 T = TypeVar("T")
+
+#: The threads that run, each with what stops it.
+_RUNNING: set[tuple[threading.Event, threading.Thread]] = set()
+#: Seconds that a program which ends waits for a thread.
+AT_EXIT = 30.0
+
+
+@atexit.register
+def _end_threads() -> None:
+    """Lets threads end before the interpreter does: one that is in a library would abort the process."""
+    for stopped, thread in list(_RUNNING):
+        stopped.set()
+        thread.join(AT_EXIT)
 
 
 def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
@@ -50,6 +65,8 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
+    running = (stopped, thread)
+    _RUNNING.add(running)
     try:
         while True:
             item, error = ready.get()
@@ -60,7 +77,9 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
             yield item  # type: ignore[misc]
     finally:
         stopped.set()
-        thread.join()
+        thread.join(PATIENCE if is_stopped() else None)
+        if not thread.is_alive():
+            _RUNNING.discard(running)
 
 
 def decoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, np.ndarray]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.errors import InputError
+from emo_rt.limits import MAX_GUIDANCE_SCALE
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Sampling:
     cache_interval: int = 1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
-            raise InputError(f"guidance scale is {self.guidance_scale}: choose a number from 0 up")
+        if not 0 <= self.guidance_scale <= MAX_GUIDANCE_SCALE:
+            raise InputError(f"guidance scale is {self.guidance_scale}: choose 0 to {MAX_GUIDANCE_SCALE:g}")
         if not 0 <= self.guided_steps <= max(self.steps, 0):
             raise InputError(f"guided steps is {self.guided_steps}: choose 0 to {self.steps}, the number of steps")
         if self.cache_interval < 1:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from emo_rt.bundle import HINT, GraphSpec, TensorSpec
 from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
+from emo_rt.engines.telemetry import without_telemetry
 from emo_rt.errors import BundleError
+
+with without_telemetry():
+    import onnxruntime as ort
 
 
 class OnnxRuntimeEngine:

@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from emo_rt.bundle import HINT, GraphSpec
 from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
+from emo_rt.engines.telemetry import without_telemetry
 from emo_rt.errors import BundleError, InputError
+
+with without_telemetry():
+    import openvino
 
 #: The thread that calls OpenVINO. OpenVINO 2026.4 gives its caller a signal stack and frees that stack later. The main
 #: thread alone takes signals: if it were the caller, a Ctrl-C would crash.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +13,10 @@ import numpy as np
 
 from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.audio import frame_count
+from emo_rt.cascade.prefetch import prefetch
 from emo_rt.errors import InputError
-from emo_rt.jobs.parsing import check_number, check_positive, check_seed
+from emo_rt.jobs.parsing import check_number, check_positive, check_seed, check_threads, shown
+from emo_rt.limits import MAX_SPEED
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import CROP, FRAMINGS, ORIGINAL, Canvas
 from emo_rt.media.inputs import is_pipe
@@ -60,9 +65,9 @@ class Request:
     audio_track: int | None = None
 
     def __post_init__(self) -> None:
-        check_seed(self.seed, f"seed {self.seed!r}")
+        check_seed(self.seed, f"seed {shown(self.seed)}")
         if self.speed is not None:
-            check_number(self.speed, f"speed {self.speed!r}")
+            check_number(self.speed, f"speed {shown(self.speed)}", MAX_SPEED)
         if self.face is not None and self.face_box is not None:
             raise InputError(f"face {self.face} and a face box are both given: give one of them")
         if self.framing not in FRAMINGS:
@@ -109,13 +114,11 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise InputError(f"quality {self.quality!r} is unknown: choose {', '.join(QUALITIES)}")
-        for name, value in (
-            ("threads", self.threads),
-            ("target fps", self.target_fps),
-            ("max latency", self.max_latency),
-        ):
+        if self.threads is not None:
+            check_threads(self.threads, f"threads {shown(self.threads)}")
+        for name, value in (("target fps", self.target_fps), ("max latency", self.max_latency)):
             if value is not None:
-                check_positive(value, f"{name} {value!r}")
+                check_positive(value, f"{name} {shown(value)}")
 
     @property
     def sampling(self) -> tuple[int | None, float | None, int | None, int | None]:
@@ -145,17 +148,20 @@ class Source:
     """
 
     def __init__(self, request: Request, config: RuntimeConfig, say: Callable[[str], None] = lambda _: None) -> None:
-        if request.out != STDOUT:
-            if request.out.resolve() in (request.image.resolve(), request.audio.resolve()):
-                raise InputError(f"output {request.out}: is one of the inputs; give another output")
-            check_output(request.out)
+        if any(_is_same_file(request.out, path) for path in (request.image, request.audio)):
+            raise InputError(f"output {request.out}: is one of the inputs; give another output")
+        check_output(request.out, streamed=request.streamed)
+        if request.audio == STDIN and sys.stdin is None:
+            raise InputError(f"audio {request.audio}: standard input is closed; give it a pipe, or name a file")
         self.config = config
         picture = read_picture(request.image, config, request.face_box, face=request.face, say=say)
         self.portrait, self.face_box = picture.portrait(config.resolution)
         self.canvas: Canvas | None = None
         if request.framing == ORIGINAL:
             self.canvas = Canvas(picture.image, picture.crop, picture.face_box, str(request.image))
-        self.stream = AudioStream(request.audio, config.sample_rate, track=request.audio_track, say=say)
+        # In a thread: it waits for what comes through a pipe, and there Ctrl-C would reach FFmpeg, which drops it.
+        with closing(prefetch(_opened(request, config.sample_rate, say))) as opened:
+            self.stream = next(opened)
         live = self.stream.live
         self.frames = None if live else frame_count(self.stream.voice_samples(), config.samples_per_frame)
 
@@ -167,3 +173,14 @@ class Source:
     def framed(self, squares: np.ndarray) -> Iterable[np.ndarray]:
         """What the video shows of generated frames, RGB uint8 (k, R, R, 3): those, or the picture with them in it."""
         return self.canvas.paste(squares) if self.canvas else squares
+
+
+def _opened(request: Request, sample_rate: int, say: Callable[[str], None]) -> Iterator[AudioStream]:
+    yield AudioStream(request.audio, sample_rate, track=request.audio_track, say=say)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them does not exist, or its name cannot
+        return False

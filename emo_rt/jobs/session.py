@@ -14,12 +14,20 @@ from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_timesteps
 from emo_rt.engines.registry import check_runs_here, planned_backends
-from emo_rt.errors import InputError
+from emo_rt.errors import InputError, printable
 from emo_rt.jobs.job import Job
-from emo_rt.jobs.provenance import Provenance, metadata, plan_facts, sign, write_beside
+from emo_rt.jobs.provenance import (
+    Provenance,
+    check_beside,
+    metadata,
+    plan_facts,
+    plan_of,
+    sign,
+    write_beside,
+)
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
 from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
-from emo_rt.jobs.timing import Timing
+from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.credentials import Signature
 from emo_rt.planning.costs import Costs, correct, cost_of, picture_seconds
 from emo_rt.planning.planner import Plan, choose
@@ -42,14 +50,14 @@ class Result:
         out: file of the video
         frames: number of its frames
         frames_per_second: rate at which it plays
-        target_fps: frames per second by which clips count as late
+        target_fps: frames per second by which clips count as late; None if nobody watches while it is made
         timing: when this run wrote which clip; an earlier run that it went on from does not count
     """
 
     out: Path
     frames: int
     frames_per_second: int
-    target_fps: float
+    target_fps: float | None
     timing: Timing
 
     @property
@@ -59,7 +67,7 @@ class Result:
 
     def __str__(self) -> str:
         return (
-            f"{self.out}: {self.frames} frames, {self.seconds:.2f} s of video in {self.timing.seconds:.2f} s; "
+            f"{self.out}: {counted_frames(self.frames)}, {self.seconds:.2f} s of video in {self.timing.seconds:.2f} s; "
             f"{self.timing.report(self.target_fps)}"
         )
 
@@ -117,6 +125,8 @@ class Session:
             InputError: for whatever the user can put right. A note on it, as on a KeyboardInterrupt, says whether the
                 same request goes on from the clips that are done.
         """
+        if self.provenance and not request.streamed:
+            check_beside(request.out)
         source = Source(request, self.bundle.config, self._say)
         if source.canvas and source.canvas.scaled:
             self._say(f"{request.image} is scaled down to {' x '.join(map(str, source.size))} pixels")
@@ -127,7 +137,7 @@ class Session:
     def _stream(self, request: Request, source: Source) -> Result:
         if self.signature or self.provenance:
             raise InputError(f"output {request.out}: a fragmented MP4 cannot be signed or have a JSON beside it")
-        plan = self.plan(source.size)
+        plan = self.plan(source.size, predicted=False)
         with StreamingSink(request.out, source, metadata(request, self.bundle, plan)) as sink:
             timing = self._fill(sink, request, source, plan)
         return self._result(request, sink.progress.frames, timing)
@@ -150,23 +160,32 @@ class Session:
         return self._result(request, job.progress.frames, timing)
 
     def _earlier_plan(self, job: Job, provenance: Provenance) -> Plan | None:
-        """Goes on from an earlier run and returns its plan; None if there was none."""
+        """Goes on from an earlier run and returns its plan; None if there was none, or nothing of it can be used."""
         facts = job.earlier()
-        if facts is None:
-            return None
-        if different := provenance.differences(facts):
+        if facts and (different := provenance.differences(facts)):
             raise InputError(
-                f"output {job.out}: {job.directory} holds {job.progress.frames} frames made with another "
+                f"output {job.out}: {job.directory} holds {counted_frames(job.progress.frames)} made with another "
                 f"{' and '.join(different)}; give the same, or start over with --no-resume (resume=False in Python)"
             )
-        backend, *sampling = facts["plan"].values()
-        check_runs_here(backend)
-        self._say(f"going on after {job.progress.frames} frames")
+        plan = plan_of(facts.get("plan")) if facts else None
+        latents = job.progress.motion_latents
+        if plan is None or latents is None or latents.shape != self._motion_latents_shape:
+            if facts or job.damaged:
+                self._say(f"what is in {job.directory} is damaged: starting over")
+            return None
+        check_runs_here(plan.backend)
+        damaged = f"clips in {job.directory} are damaged: " if job.damaged else ""
+        self._say(f"{damaged}going on after {counted_frames(job.progress.frames)}")
         job.go_on()
-        return Plan(backend, Preset(Sampling(*sampling)))
+        return plan
+
+    @property
+    def _motion_latents_shape(self) -> tuple[int, ...]:
+        config = self.bundle.config
+        return config.motion_frames, *config.latents_shape[1:]
 
     def _begin(self, job: Job, provenance: Provenance, source: Source) -> Plan:
-        plan = self.plan(source.size)
+        plan = self.plan(source.size, predicted=False)
         job.start({**asdict(provenance), "plan": plan_facts(plan)})
         return plan
 
@@ -197,27 +216,23 @@ class Session:
 
     def _result(self, request: Request, frames: int, timing: Timing) -> Result:
         rate = self.bundle.config.frames_per_second
-        return Result(request.out, frames, rate, self.options.target_fps or rate, timing)
+        watched = self.options.target_fps or (float(rate) if request.streamed else None)
+        return Result(request.out, frames, rate, watched, timing)
 
-    def plan(self, size: tuple[int, int] | None = None) -> Plan:
+    def plan(self, size: tuple[int, int] | None = None, *, predicted: bool = True) -> Plan:
         """The plan of all videos of one size, chosen when it is first asked for.
 
         Args:
             size: width and height of the videos, pixels; None for those of the generated square
+            predicted: whether to measure this machine also where there is nothing to choose, for the prediction alone
 
         Raises:
             InputError: if no plan does what the options ask for.
         """
         size = size or (self.bundle.config.resolution, self.bundle.config.resolution)
-        if size not in self._plans:
-            plan = choose(
-                self.presets,
-                self._costs(size),
-                self.bundle.config,
-                quality=self.options.quality,
-                target_fps=self.options.target_fps,
-                max_latency=self.options.max_latency,
-            )
+        known = self._plans.get(size)
+        if known is None or (predicted and math.isnan(known.frames_per_second)):
+            plan = self._choose(size, predicted)
             # Without a target there is nothing to hold, and so nothing to fall back to.
             self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
             for backend in set(self._cascades) - {plan.backend}:
@@ -225,15 +240,30 @@ class Session:
             self._say(f"plan: {plan}{self._shortfall(plan)}")
         return self._plans[size]
 
+    def _choose(self, size: tuple[int, int], predicted: bool) -> Plan:
+        options = self.options
+        backends = planned_backends() if options.backend == AUTO else [options.backend]
+        one_preset = len(self.presets) == 1 or options.quality == "best"
+        chosen = len(backends) == 1 and one_preset and not (options.target_fps or options.max_latency)
+        if chosen and not predicted:
+            return Plan(backends[0], self.presets[0])
+        return choose(
+            self.presets,
+            self._costs(backends, size),
+            self.bundle.config,
+            quality=options.quality,
+            target_fps=options.target_fps,
+            max_latency=options.max_latency,
+        )
+
     def _shortfall(self, plan: Plan) -> str:
         wanted = self.bundle.config.frames_per_second
         options = self.options
         behind = options.quality == "balanced" and not options.target_fps and plan.frames_per_second < wanted
         return f" at most: slower than the {wanted} that it plays at" if behind else ""
 
-    def _costs(self, size: tuple[int, int]) -> dict[str, Costs]:
+    def _costs(self, backends: list[str], size: tuple[int, int]) -> dict[str, Costs]:
         """The costs of videos of one size by backend."""
-        backends = planned_backends() if self.options.backend == AUTO else [self.options.backend]
         with tqdm(
             backends,
             desc="measuring this machine, once",
@@ -258,4 +288,4 @@ class Session:
     def _say(self, line: str) -> None:
         """Writes a line to stderr, above a progress bar if there is one."""
         if self.verbose:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)

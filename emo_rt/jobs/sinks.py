@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
+from emo_rt.errors import printable
 from emo_rt.jobs.job import Job, Progress
 from emo_rt.jobs.request import Request, Source
-from emo_rt.jobs.timing import Timing
+from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.video import STDOUT, VideoWriter, encode_clip, explained
 from emo_rt.planning.rate_control import RateControl
 
@@ -92,7 +93,7 @@ def fill(
             total=source.frames,
             initial=sink.progress.frames,
             unit="frame",
-            desc=request.out.name,
+            desc=printable(request.out.name),
             disable=not bar,
         ) as shown,
         closing(decoded_clips(cascade, clips)) as decoded,
@@ -158,7 +159,7 @@ class StreamingSink:
     ) -> None:
         self._open.__exit__(kind, error, trace)
         if error is not None and self._video is not None and self.out != STDOUT:
-            error.add_note(f"{self.out} has the first {self.progress.frames} frames")
+            error.add_note(f"{self.out} has the first {counted_frames(self.progress.frames)}")
 
 
 class ResumableSink:

@@ -11,6 +11,11 @@ import numpy as np
 from emo_rt.cascade.cascade import DenoisedClip
 
 
+def counted_frames(count: int) -> str:
+    """A number of frames in words: `1 frame`, `2 frames`."""
+    return f"{count} frame{'' if count == 1 else 's'}"
+
+
 @dataclass
 class Timing:
     """When the clips of a video were written.
@@ -48,18 +53,20 @@ class Timing:
         due = self.written[0] + np.cumsum([0, *self.frames[:-1]]) / target_fps
         return int(np.sum(np.array(self.written) >= due + 1 / target_fps))
 
-    def report(self, target_fps: float) -> str:
+    def report(self, target_fps: float | None) -> str:
         """One line of text.
 
         Args:
-            target_fps: frames per second by which clips count as late
+            target_fps: frames per second by which clips count as late; None to count none
         """
         if not self.written:
             return "nothing was left to do"
         p50, p95, most = np.percentile(self.latencies, [50, 95, 100])
         first = self.written[0] - self.started
+        late = ""
+        if target_fps is not None:
+            late = f", {self.missed(target_fps)} of {len(self.written)} late at {target_fps:g} frames per second"
         return (
             f"{sum(self.frames) / self.seconds:.1f} frames per second, first clip after {first:.2f} s, "
-            f"clips {p50:.2f} s (p95 {p95:.2f}, at most {most:.2f}), {self.missed(target_fps)} of {len(self.written)} "
-            f"late at {target_fps:g} frames per second"
+            f"clips {p50:.2f} s (p95 {p95:.2f}, at most {most:.2f}){late}"
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -138,7 +140,8 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         with explained(self.path):
-            self._open("pipe:1" if self.path == STDOUT else str(self.path))
+            # With its protocol in front: in `12:30.mp4` or `tcp:host:80.mp4`, FFmpeg would read one from the name.
+            self._open("pipe:1" if self.path == STDOUT else f"file:{os.path.abspath(self.path)}")
         return self
 
     def _open(self, target: str) -> None:
@@ -221,11 +224,41 @@ def explained(path: Path) -> Iterator[None]:
         raise InputError(f"output {path}: cannot be written ({reason(error)}); give another output") from error
 
 
-def check_output(path: Path) -> None:
-    """Raises InputError if no video can be written under this name."""
+def check_output(path: Path, *, streamed: bool = False) -> None:
+    """Checks, before anything is made, that a video can be written under a name.
+
+    Args:
+        path: path of the MP4; `STDOUT` is one, if streamed
+        streamed: whether the file is written as it comes; otherwise it is put in place when it is complete
+
+    Raises:
+        InputError: if no video can be written there.
+    """
+    if path == STDOUT and streamed:
+        if sys.stdout is None:
+            raise InputError(f"output {path}: standard output is closed; give it a pipe, or name a file")
+        return
     if path.suffix.lower() != ".mp4":
         raise InputError(f"output {path}: the video is an MP4; give a name that ends in .mp4")
     if os.path.isdir(path):
         raise InputError(f"output {path}: is a directory; give the name of a file in it")
-    with explained(path), contextlib.suppress(FileNotFoundError):
-        path.lstat()  # raises OSError for a name that no file can have
+    with explained(path):
+        try:
+            mode = path.stat().st_mode  # raises OSError for a name that no file can have
+        except FileNotFoundError:
+            mode = None
+        place = Path(os.path.realpath(path))
+    if mode is not None and not stat.S_ISREG(mode) and not streamed:
+        raise InputError(f"output {path}: is no file; give another output, or write into it with --fragmented")
+    if mode is not None and streamed:
+        if not os.access(place, os.W_OK):
+            raise InputError(f"output {path}: cannot be written (Permission denied); give another output")
+        return
+    directory = next(parent for parent in place.parents if os.path.exists(parent))
+    if not os.path.isdir(directory):
+        raise InputError(f"output {path}: {directory} is no directory; give another output")
+    for name in place.relative_to(directory).parts:
+        with explained(path), contextlib.suppress(FileNotFoundError):
+            os.lstat(directory / name)  # raises OSError for a directory that cannot be made
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"output {path}: nothing can be written in {directory}; give another output")

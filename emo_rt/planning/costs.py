@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
-import json
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from PIL import Image
 
-from emo_rt.atomic import atomic_write
 from emo_rt.bundle import STEP_GRAPHS, Bundle, RuntimeConfig
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.prefetch import decoded_clips
@@ -28,11 +24,15 @@ from emo_rt.engines.registry import describe
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
+from emo_rt.planning.cost_cache import cache_file as cache_file
+from emo_rt.planning.cost_cache import change_costs, kept_or_measured
 
 #: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
 CLIPS_PER_RUN = 4
 #: Width and height of the picture that pasting is measured with, pixels, and the side of the square in it.
 PICTURE, SQUARE = (1280, 720), 480
+#: Factor by which one run may raise the costs: it may have met a busy machine, or one that slept.
+LARGEST_CORRECTION = 2.0
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,9 @@ def picture_seconds(config: RuntimeConfig, size: tuple[int, int]) -> float:
     more = size[0] * size[1] - config.resolution**2
     if more <= 0:
         return 0.0
-    path, name = cache_file(), "pixel"
     key = f"pasting {config.clip_frames} frames of {config.resolution} pixels | {_threads(None)} | {_processor()}"
-    known = _read(path).get(key, {})
-    if set(known) != {name}:
-        known = {name: measure_pasting(config) / (PICTURE[0] * PICTURE[1])}
-        _write({**_read(path), key: known})
-    return known[name] * more
+    known = kept_or_measured(key, ["pixel"], lambda: {"pixel": measure_pasting(config) / (PICTURE[0] * PICTURE[1])})
+    return known["pixel"] * more
 
 
 def measure_pasting(config: RuntimeConfig) -> float:
@@ -184,65 +180,54 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
         threads: number of CPU threads; None for one per core
         load: function that loads the cascade; called only if the costs are measured
     """
-    path = cache_file()
-    key = _key(bundle, backend, threads)
-    known = _read(path)
-    if set(known.get(key, {})) != {field.name for field in fields(Costs)}:
-        known[key] = asdict(measure_costs(load()))
-        _write({**_read(path), key: known[key]})
-    return Costs(**known[key])
+    names = [field.name for field in fields(Costs)]
+    key = " | ".join(_key(bundle, backend, threads))
+    return Costs(**kept_or_measured(key, names, lambda: asdict(measure_costs(load()))))
 
 
 def correct(bundle: Bundle, backend: str, threads: int | None, factor: float) -> None:
     """Multiplies the cached costs of a bundle by a factor that a long run has shown.
 
+    Those with other backends change alike, if the costs with this one are known: what made the run slow would have
+    slowed them, too, and the choice between them stays.
+
     Args:
         bundle: verified bundle
         backend: name of the backend
         threads: number of CPU threads; None for one per core
-        factor: factor of all costs
+        factor: factor of all costs; more than `LARGEST_CORRECTION` counts as that
     """
-    known, key = _read(cache_file()), _key(bundle, backend, threads)
-    if key in known:
-        _write({**known, key: {name: factor * seconds for name, seconds in known[key].items()}})
+    own, *where = _key(bundle, backend, threads)
+    factor = min(factor, LARGEST_CORRECTION)
+
+    def corrected(costs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        if " | ".join([own, *where]) not in costs:
+            return costs
+        return {
+            key: {name: factor * seconds for name, seconds in value.items()} if key.split(" | ")[1:] == where else value
+            for key, value in costs.items()
+        }
+
+    change_costs(corrected)
 
 
-def cache_file() -> Path:
-    """The file that costs are kept in."""
-    return Path(platformdirs.user_cache_dir("emo-rt", appauthor=False)) / "costs.json"
-
-
-def _write(known: Mapping[str, Mapping[str, float]]) -> None:
-    path = cache_file()
-    with contextlib.suppress(OSError):  # without a cache, costs are measured in every run
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.write(json.dumps(known, indent=1).encode())
-
-
-def _read(path: Path) -> dict[str, dict[str, float]]:
-    """The costs in the cache by their key; none if it cannot be read."""
-    try:
-        found = json.loads(path.read_text())
-        return {key: {name: float(number) for name, number in value.items()} for key, value in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-
-
-def _key(bundle: Bundle, backend: str, threads: int | None) -> str:
-    """All that the costs depend on, as the key of the cache."""
-    return " | ".join(
-        [
-            describe(backend),
-            _threads(threads),
-            _processor(),
-            f"{bundle.manifest.name} {bundle.digest[:16]}",
-        ]
-    )
+def _key(bundle: Bundle, backend: str, threads: int | None) -> list[str]:
+    """All that the costs depend on, the backend first; together they are the key of the cache."""
+    return [
+        describe(backend),
+        _threads(threads),
+        _processor(),
+        f"{bundle.manifest.name} {bundle.digest[:16]}",
+    ]
 
 
 def _threads(threads: int | None) -> str:
-    return f"{threads or len(os.sched_getaffinity(0))} of {os.cpu_count()} threads"
+    return f"{threads or _cores()} of {os.cpu_count()} threads"
+
+
+def _cores() -> int | None:
+    """The number of cores that this process may use; macOS and Windows know only of all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _processor() -> str:

@@ -14,6 +14,8 @@ from emo_rt.planning.presets import Preset
 
 #: Factor by which a plan must be faster than asked for: no two runs take the same time.
 MARGIN = 1.1
+#: Seconds that a clip takes at least, whatever was measured.
+SHORTEST = 1e-6
 QUALITIES = ("best", "balanced", "fast")
 
 
@@ -41,7 +43,8 @@ class Plan:
         return self.preset.sampling
 
     def __str__(self) -> str:
-        return f"{self.backend}, {self.preset}: {self.frames_per_second:.1f} frames per second"
+        predicted = "" if math.isnan(self.frames_per_second) else f": {self.frames_per_second:.1f} frames per second"
+        return f"{self.backend}, {self.preset}{predicted}"
 
 
 def choose(
@@ -96,5 +99,5 @@ def choose(
 def _fastest_plan(preset: Preset, costs: Mapping[str, Costs], config: RuntimeConfig) -> Plan:
     """The plan for a preset with the backend that is fastest at it."""
     backend, cost = min(costs.items(), key=lambda item: item[1].clip_seconds(preset.sampling))
-    frames_per_second = config.clip_frames / cost.clip_seconds(preset.sampling)
+    frames_per_second = config.clip_frames / max(cost.clip_seconds(preset.sampling), SHORTEST)
     return Plan(backend, preset, frames_per_second, cost.first_frame(preset.sampling))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -80,4 +81,23 @@ def test_an_altered_or_truncated_file_is_named(copy: Path, name: str) -> None:
 def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_text(text)
     with pytest.raises(BundleError, match=r"manifest\.json"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "validation.json", "backbone.onnx"])
+def test_a_named_pipe_or_a_directory_is_no_file_of_a_bundle(copy: Path, name: str) -> None:
+    (copy / name).unlink(missing_ok=True)
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError, match=rf"{name}.*is no file"):
+        Bundle.load(copy)
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    with pytest.raises(BundleError, match=rf"{name}.*is no file"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"failures": 5}', '{"failures": "text"}', "5", "\x00"])
+def test_a_validation_that_is_none_is_refused(copy: Path, text: str) -> None:
+    (copy / "validation.json").write_text(text)
+    with pytest.raises(BundleError, match=r"validation\.json cannot be read"):
         Bundle.load(copy)

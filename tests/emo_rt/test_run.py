@@ -328,3 +328,32 @@ def test_later_plans_count_on_what_a_long_run_took(
     assert max(factors) == pytest.approx(min(factors))
     assert min(factors) == pytest.approx(math.sqrt(float(predicted) / float(happened)), rel=0.02)  # both are rounded
     assert min(factors) < 1
+
+
+def test_nothing_is_measured_where_there_is_nothing_to_choose(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in (("--steps", "2"), ("--steps", "2", "--threads", "2"), ("--quality", "best")):
+        assert run.main(command(bundle, portrait, voice, tmp_path / "out.mp4", *options)) == 0
+        assert "plan: onnxruntime, " in capsys.readouterr().err
+        assert not cache_file().exists(), options
+    for options in (("--steps", "2", "--target-fps", "1"), ("--steps", "2", "--max-latency", "99")):
+        assert run.main(command(bundle, portrait, voice, tmp_path / "out.mp4", *options)) == 0
+        assert cache_file().exists()
+        cache_file().unlink()
+
+
+def test_clips_are_late_only_where_somebody_may_watch(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, said in (((), False), (("--fragmented",), True), (("--target-fps", "1"), True)):
+        assert run.main(command(bundle, portrait, voice, tmp_path / "out.mp4", "--steps", "2", *options)) == 0
+        assert (" late at " in capsys.readouterr().out) == said
+
+
+def test_one_frame_is_one_frame(
+    bundle: Path, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = write_sound(tmp_path / "short.wav", tones(0.04), 16000)
+    assert run.main(command(bundle, portrait, short, tmp_path / "out.mp4", "--steps", "2")) == 0
+    assert ": 1 frame, 0.04 s of video" in capsys.readouterr().out

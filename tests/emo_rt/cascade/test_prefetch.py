@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -121,3 +123,27 @@ def test_a_voice_that_breaks_off_raises_after_the_clips_before_it(cascade: Casca
     assert len(next(decoded)[1]) == 4
     with pytest.raises(InputError, match="cut short"):
         list(decoded)
+
+
+UNFINISHED = """
+import itertools
+import subprocess
+import sys
+import numpy as np
+import emo_rt
+from emo_rt.cascade.prefetch import decoded_clips
+bundle = emo_rt.Bundle.load(emo_rt.DEFAULT_BUNDLE)
+cascade = emo_rt.Cascade.load(bundle, "onnxruntime", 1)
+portrait, face = np.zeros((128, 128, 3), np.uint8), emo_rt.Box(32, 32, 64, 64)
+voice = itertools.repeat(np.zeros(640, np.float32))
+decoded = decoded_clips(cascade, cascade.denoise(portrait, face, voice, emo_rt.Sampling(8, 3.0, 8)))
+next(decoded)
+print("one clip")
+"""
+
+
+def test_a_program_may_end_while_clips_are_made() -> None:
+    """As after a second Ctrl-C: the first one was being waited for."""
+    root = Path(__file__).parents[3]
+    result = subprocess.run([sys.executable, "-c", UNFINISHED], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "one clip\n", "")

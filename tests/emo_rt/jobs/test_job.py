@@ -81,7 +81,7 @@ def test_a_clip_that_cannot_be_written_leaves_those_before_it(tmp_path: Path, mo
     with Job(tmp_path / "out.mp4") as job:
         job.start({})
         job.append(clip(0), LATENTS)
-        monkeypatch.setattr("emo_rt.jobs.job._write", full)
+        monkeypatch.setattr("emo_rt.jobs.clip_file._write", full)
         with pytest.raises(InputError, match=r"out\.mp4: cannot be written \(No space left"):
             job.append(clip(1), LATENTS)
     with Job(tmp_path / "out.mp4") as job:

@@ -136,3 +136,26 @@ def test_a_correction_scales_what_is_known_and_nothing_else(bundle: Path) -> Non
     assert len(known) == 1
     after = cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known"))
     np.testing.assert_allclose(astuple(after), 2 * np.array(astuple(before)))
+
+
+def test_the_cores_are_known_where_they_cannot_be_chosen(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS and Windows have no `os.sched_getaffinity`."""
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr(costs, "measure_costs", lambda _: SLOW)
+    fake = Bundle.load(bundle)
+    assert cost_of(fake, "onnxruntime", None, lambda: Cascade.load(fake, threads=1)) == SLOW
+    assert " | 3 of 3 threads | " in next(iter(json.loads(costs.cache_file().read_text())))
+
+
+def test_a_correction_keeps_the_order_of_the_backends_and_trusts_no_run_far(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Bundle.load(bundle)
+    monkeypatch.setattr(costs, "measure_costs", lambda _: SLOW)
+    for backend in ("onnxruntime", "openvino"):
+        cost_of(fake, backend, 1, lambda: Cascade.load(fake, threads=1))
+    correct(fake, "onnxruntime", 1, 1000.0)
+    for backend in ("onnxruntime", "openvino"):
+        after = cost_of(fake, backend, 1, lambda: pytest.fail("the costs are known"))
+        np.testing.assert_allclose(astuple(after), costs.LARGEST_CORRECTION * np.array(astuple(SLOW)))
