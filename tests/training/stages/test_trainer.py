@@ -117,6 +117,22 @@ def test_a_resumed_log_has_each_step_once(clips: Path, tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [20, 40]
 
 
+def test_the_checkpoint_holds_averaged_weights(clips: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe.load("emo-test", "image"), steps=2, learning_rate=0.1, ema=0.75)
+    run = trainer("image", clips, tmp_path, recipe)
+    expected = [parameter.detach().clone() for parameter in run.trained]
+    for _ in range(2):
+        run.train_step()
+        expected = [0.75 * mean + 0.25 * own.detach() for mean, own in zip(expected, run.trained, strict=True)]
+    names = {id(parameter): name for name, parameter in run.model.named_parameters()}
+    averaged = dict(run.averaged.named_parameters())
+    moved = 0
+    for own, mean in zip(run.trained, expected, strict=True):
+        torch.testing.assert_close(averaged[names[id(own)]], mean, rtol=1e-4, atol=1e-5)
+        moved += not torch.allclose(own, mean, atol=1e-3)
+    assert moved > len(expected) / 2
+
+
 def test_without_a_learning_rate_the_weights_stay_as_they_begin(clips: Path, tmp_path: Path) -> None:
     recipe = replace(Recipe.load("emo-test", "vae"), steps=2, learning_rate=0.0)
     run = trainer("vae", clips, tmp_path, recipe)
