@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import onnx
@@ -128,6 +128,38 @@ def test_an_engine_is_built_once(
     assert "it cannot be read" in build()
     known = json.loads((tmp_path / "engines" / "time_embedding-sm_89.json").read_text())
     assert known["builder"].endswith(tensorrt.__version__)
+
+
+def test_whatever_an_engine_follows_from_makes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.onnx"
+    files = {path.name: "00", "one.weights": "00"}
+    monkeypatch.setattr(tensorrt_build, "build_engine", lambda *_: b"engine")
+
+    def built(version: str = "10", precision: str = "fp32", **changed: str) -> str:
+        tensorrt: Any = SimpleNamespace(__name__="tensorrt", __version__=version)
+        spec = GraphSpec(
+            path.name, {**files, **{f"one.{ending}": sha256 for ending, sha256 in changed.items()}}, (), ()
+        )
+        assert cached_engine(path, spec, tensorrt, precision, "sm_89") == b"engine"
+        return capsys.readouterr().err
+
+    assert "there is none yet" in built()
+    assert built() == ""
+    for changed, reason in (
+        ({"onnx": "01"}, "its graph changed"),
+        ({"weights": "01"}, "its graph changed"),
+        ({"precision": "fp16"}, "its precision changed"),
+        ({"version": "11"}, "its builder changed"),
+    ):
+        assert reason in built(**changed)
+        assert reason in built()
+    sidecar = tmp_path / "engines" / "one-sm_89.json"
+    sidecar.write_text(
+        json.dumps({key: value for key, value in json.loads(sidecar.read_text()).items() if key != "tf32"})
+    )
+    assert "its tf32 changed" in built()
 
 
 def test_a_gpu_that_tensorrt_rtx_does_not_know_is_an_error(exported: Graphs, tensorrt: ModuleType) -> None:
