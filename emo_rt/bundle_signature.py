@@ -93,8 +93,12 @@ def check_sums(directory: Path) -> None:
 
 def _files(directory: Path) -> list[str]:
     """The names of all files in a bundle but for those of its signature, sorted, with / between folders."""
+
+    def refuse(error: OSError) -> None:  # what cannot be looked into may hold anything
+        raise BundleError(f"bundle {directory}: {printable(str(error.filename))} cannot be read ({reason(error)})")
+
     found = []
-    for folder, folders, names in os.walk(directory):
+    for folder, folders, names in os.walk(directory, onerror=refuse):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in (*names, *links):
             path = Path(folder, name).relative_to(directory).as_posix()

@@ -162,6 +162,21 @@ def test_whatever_does_not_fit_the_manifest_is_named_without_a_key(
     assert line.startswith(f"emo_rt: error: bundle {signed}: {words}")
 
 
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("engines"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, line = verify(signed, capsys, "--key", keys[1])
+    assert (code, "engines cannot be read (Permission denied)" in line) == (2, True)
+
+
 def test_the_list_of_a_signed_bundle_counts_without_a_key(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change_presets(signed)
     assert "presets.json is not the file that was signed" in verify(signed, capsys)[1]
