@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from emo_rt.stopping import own_process
 
 #: For each command the module that has its main(arguments, prog), imported when it is asked for, and a summary.
-_COMMANDS = {"run": ("emo_rt.run", "turn one portrait and a voice into a talking video")}
+_COMMANDS = {
+    "run": ("emo_rt.run", "turn one portrait and a voice into a talking video"),
+    "sign": ("emo_rt.sign", "sign a bundle, so that others can verify that it is yours"),
+    "verify": ("emo_rt.verify", "check the files of a bundle, and with --key who signed it"),
+}
 
 _DESCRIPTION = """\
 Turns one portrait and a voice into a talking video.

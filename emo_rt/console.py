@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TextIO
 
-from emo_rt.errors import printable
+from emo_rt.errors import EmoError, InputError, printable
+from emo_rt.stopping import STOPPED, interruptible
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of a command line whose errors are ones that a user can cause, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def run_command(
+    parser: CommandParser, action: Callable[[argparse.Namespace], None], arguments: Sequence[str] | None
+) -> int:
+    """Runs a short command.
+
+    Args:
+        parser: parser of its words
+        action: what the command does with them
+        arguments: words after the command; None for the process's own
+
+    Returns:
+        The exit code: 0, 2 for what the user can put right, 130 if it was stopped.
+    """
+    with lasting_stderr(), interruptible():
+        try:
+            action(parser.parse_args(arguments))
+        except EmoError as error:
+            say(f"emo_rt: error: {error}")
+            return 2
+        except KeyboardInterrupt:
+            say("emo_rt: stopped")
+            return STOPPED
+    return 0
 
 
 def open_missing_streams() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
 from emo_rt.stopping import STOPPED, interruptible, is_stopped, leave, own_process, owns_process
 
@@ -18,7 +17,7 @@ if __name__ == "__main__":
 
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
-from emo_rt.console import lasting_stderr, open_missing_streams, say
+from emo_rt.console import CommandParser, lasting_stderr, open_missing_streams, say
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError, printable, reason
 from emo_rt.jobs.batch import read_jobs
@@ -51,11 +50,6 @@ example:
 The picture is cropped around the largest face, and the video is as long as the
 voice; --framing original shows the whole picture instead. The same seed and the
 same plan give the same video."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m emo_rt.run") -> int:
@@ -176,7 +170,7 @@ def _generation_options(options: argparse.Namespace) -> GenerationOptions:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog=prog, description=DESCRIPTION.format(prog=prog), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"emo-rt {version('emo-rt')}")

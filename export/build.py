@@ -13,17 +13,22 @@ examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from emo_rt.bundle import GRAPH_NAMES, VALIDATION_NAME
+from emo_rt.engines.registry import BACKENDS, check_runs_here
 from emo_rt.errors import EmoError, InputError
 from export.graphs.options import BACKEND_PRECISIONS, BuildOptions
 from export.sources import WEIGHT_FILES, BuildSources, outdated_graphs, read_record, read_sources
+from training.stages.config_check import check_checkpoint, check_checkpoint_builds
 
 _DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "models" / "emo-tiny"
 
@@ -45,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _build(args: argparse.Namespace, options: BuildOptions) -> int:
     default = "bundle" if options == BuildOptions() else f"bundle-{options.precision}-{options.backend}"
     directory: Path = args.out or args.model / default
+    check_checkpoint(args.model)
     sources = read_sources(args.model, options)
     reasons = dict.fromkeys(GRAPH_NAMES, "--force") if args.force else outdated_graphs(directory, sources)
     unfinished = _unfinished(directory, sources)
@@ -56,11 +62,19 @@ def _build(args: argparse.Namespace, options: BuildOptions) -> int:
     if args.dry_run or not (reasons or unfinished):
         return 0
     _check_space(args.model, directory)
+    if options.precision == "bf16":
+        _check_bfloat16()
+    with _alone(directory):
+        return _renew(args, options, directory, sources)
 
+
+def _renew(args: argparse.Namespace, options: BuildOptions, directory: Path, sources: BuildSources) -> int:
+    """Build what is to do, and print the result."""
     # PyTorch takes seconds to load, and only a build with work to do needs it.
     from export.bundle import build_bundle, recover_bundle
     from export.validate import validation_report
 
+    check_checkpoint_builds(args.model, **options.config_changes)
     recover_bundle(directory)
     validation, seconds = build_bundle(args.model, directory, options, sources, force=args.force)
     print(_graph_table(directory, validation, seconds))
@@ -69,6 +83,39 @@ def _build(args: argparse.Namespace, options: BuildOptions) -> int:
         _build_engines(directory)
     print(f"bundle: {directory}")
     return 1 if validation["failures"] else 0
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Runs the block while no other build writes the bundle in `directory`.
+
+    Raises:
+        InputError: if another one does.
+    """
+    path = directory.with_name(directory.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{directory}: another build is writing it; wait for that, or give another --out") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            path.unlink()
+        lock.release()
+
+
+def _check_bfloat16() -> None:
+    """Raises InputError if no backend here runs bfloat16, without which a bundle cannot be compared with PyTorch."""
+    try:
+        check_runs_here("tensorrt")
+    except InputError as error:
+        raise InputError(
+            f"--precision bf16 is compared with PyTorch on a GPU, and none is usable here ({error}); build it where "
+            "one is, or build fp16"
+        ) from None
 
 
 def _unfinished(directory: Path, sources: BuildSources) -> str | None:
@@ -125,6 +172,14 @@ def _graph_table(directory: Path, validation: Mapping[str, Any], seconds: Mappin
     return "\n".join(lines)
 
 
+def _backend(name: str) -> str:
+    """The backend of an option; one that runs the bundles of another is refused with that one's name."""
+    if name in BACKENDS and name not in BACKEND_PRECISIONS:
+        own = next(known for known in BACKEND_PRECISIONS if name.startswith(known))
+        raise argparse.ArgumentTypeError(f"{name} runs the bundles that are built for {own}; give {own}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -135,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     precision = "precision of the graphs: fp32 or int8 for processors; fp16, bf16, int8 or fp8 for GPUs"
     add("--precision", choices=precisions, default="fp32", help=f"{precision} (default: %(default)s)")
     backend = "backend that will run the graphs (default: %(default)s)"
-    add("--backend", choices=sorted(BACKEND_PRECISIONS), default="onnxruntime", help=backend)
+    add("--backend", type=_backend, choices=sorted(BACKEND_PRECISIONS), default="onnxruntime", help=backend)
     add("--frames", type=int, metavar="F", help="frames of a clip (default: the checkpoint's)")
     add("--resolution", type=int, metavar="PIXELS", help="side of the square video (default: the checkpoint's)")
     clips = "number of generated people that int8 and fp8 take their ranges from (default: %(default)s)"

@@ -27,7 +27,9 @@ README_WORDS, SENTENCE_WORDS = 700, 30
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_RUN = re.compile(r"(?:-m\s+(?P<module>[\w.]+)|(?<![\w.-])emo-rt\s+run\b)(?P<rest>[^|&;#\n`]*)")
+_RUN = re.compile(
+    r"(?:-m\s+(?P<module>[\w.]+)|(?<![\w.-])emo-rt\s+(?P<command>run|sign|verify)\b)(?P<rest>[^|&;#\n`]*)"
+)
 _PYTHON = re.compile(r"^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
@@ -73,7 +75,7 @@ def headings(document: Path) -> set[str]:
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
     """The modules that a document runs, each with its long options."""
     for match in _RUN.finditer(re.sub(r"\\\n\s*", " ", text)):
-        module = match["module"] or "emo_rt.run"
+        module = match["module"] or f"emo_rt.{match['command']}"
         if module not in OTHERS:
             yield module, _OPTION.findall(match["rest"])
 

@@ -42,6 +42,7 @@ LARGEST_FOLDER, LARGEST_FILE, LARGEST_FUNCTION = 15, 400, 60
 RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "platformdirs", "tqdm"}
 #: What only one file may need, which is imported when it is asked for.
 OPTIONAL_PACKAGES = {
+    "emo_rt.bundle_signature": {"cryptography"},
     "emo_rt.engines.openvino": {"openvino"},
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},

@@ -51,6 +51,7 @@ import torch
 from training.model.config import EmoConfig, config_names
 from training.model.model import EmoModel
 from training.stages.all_stages import train_all_stages
+from training.stages.config_check import check_builds, check_checkpoint_builds, read_checked_config
 from training.stages.recipe import Recipe, timed_stages
 from training.stages.stage import STAGES
 from training.stages.trainer import Trainer, TrainingOptions
@@ -150,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         minutes=args.minutes,
     )
     try:
-        model = EmoModel.load(args.init) if args.init else EmoModel(EmoConfig.from_name(args.config or "emo-tiny"))
+        model = _model(args)
         config = args.config or model.config.name
         if args.stage:
             Trainer(model, args.stage, _recipe(config, args.stage, args), options).run()
@@ -178,6 +179,17 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--views must be 1 or more, not {args.views}")
     if args.cuda_graph and (args.device != "cuda" or args.gradient_checkpointing):
         parser.error("--cuda-graph needs --device cuda, and no --gradient-checkpointing")
+
+
+def _model(args: argparse.Namespace) -> EmoModel:
+    """The model to start from."""
+    if args.init:
+        check_checkpoint_builds(args.init)
+        return EmoModel.load(args.init)
+    path, _ = read_checked_config(args.config or "emo-tiny")
+    config = EmoConfig.from_name(args.config or "emo-tiny")
+    check_builds(config, path)
+    return EmoModel(config)
 
 
 def _recipe(config: str, stage: str, args: argparse.Namespace) -> Recipe:

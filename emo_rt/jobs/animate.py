@@ -34,8 +34,8 @@ def animate(
 ) -> Result:
     """Makes a video of a portrait that speaks with a voice.
 
-    The first call measures this machine, for about half a minute, to choose a plan. Every call loads the engines: a
-    `Session` loads them once for many videos, and takes all `GenerationOptions`.
+    The first call measures this machine to choose a plan, which takes a minute or more. Every call loads the engines:
+    a `Session` loads them once for many videos, and takes all `GenerationOptions`.
 
     Example:
         result = emo_rt.animate("me.jpg", "hello.wav", "hello.mp4", seed=3)

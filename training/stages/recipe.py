@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from training.model.config import EmoConfig, read_config_file
+from emo_rt.errors import printable
+from training.model.config import EmoConfig
 from training.samples.regions import RegionWeights
+from training.stages.config_check import check_fields, read_checked_config
+from training.stages.stage import STAGES
 
 #: Steps over which the learning rate rises at the start.
 WARMUP_STEPS = 100
@@ -78,7 +81,7 @@ class Recipe:
         for name in ("steps", "batch_size", "accumulate", "own_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if not self.learning_rate >= 0:
+        if not 0 <= self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be 0 or more, not {self.learning_rate}")
         for name in (
             "audio_dropout",
@@ -132,14 +135,14 @@ class Recipe:
         Raises:
             ValueError: if the config cannot be read, has no such stage, or a value makes no sense. It names the file.
         """
-        path, content = read_config_file(config)
+        path, content = read_checked_config(config)
         try:
             values = content["stages"][stage]
         except KeyError:
             raise ValueError(f"{path} has no table [stages.{stage}], which says how this stage trains") from None
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"{path}: unknown key {', '.join(sorted(unknown))} in [stages.{stage}]")
+        if unknown := values.keys() - {field.name for field in fields(cls)}:
+            raise ValueError(f"{path}: unknown key {printable(', '.join(sorted(unknown)))} in [stages.{stage}]")
+        check_fields(cls, values, f"{path}: [stages.{stage}]")
         try:
             return cls(**values)
         except (TypeError, ValueError) as error:
@@ -152,8 +155,11 @@ def timed_stages(config: str | Path) -> list[str]:
     Raises:
         ValueError: if the config cannot be read, or no stage has a share.
     """
-    path, content = read_config_file(config)
-    names = [name for name, values in content["stages"].items() if values.get("share")]
+    path, content = read_checked_config(config)
+    stages = content.get("stages", {})
+    if unknown := sorted(stages.keys() - set(STAGES)):
+        raise ValueError(f"{path}: unknown stage {printable(unknown[0])}; there are {', '.join(STAGES)}")
+    names = [name for name, values in stages.items() if values.get("share")]
     if not names:
         raise ValueError(f"{path} gives no stage a share of the time: choose a stage, or set `share`")
     return names
