@@ -90,7 +90,20 @@ PICTURE_WORDS = (
 )
 TABLE_WORDS = (
     *(b",", b";", b"\t", b'"', b"\n", b"\r", b"\0", b"portrait", b"voice", b"output", b"seed", b"speed", b"face_box"),
-    *(b"face", b"framing", b"audio_track", b"-", b"nan", b"inf", b"1e400", b"9" * 5000, b"-1", b"original", b"../"),
+    *(
+        b"face",
+        b"framing",
+        b"audio_track",
+        b"max_seconds",
+        b"-",
+        b"nan",
+        b"inf",
+        b"1e400",
+        b"9" * 5000,
+        b"-1",
+        b"original",
+        b"../",
+    ),
     *(
         b"\xef\xbb\xbf",
         b"\xff\xfe",
@@ -160,10 +173,10 @@ def _sound(kind: str, codec: str, rate: int, layout: str) -> bytes:
 def tables() -> list[bytes]:
     """Batches in several encodings, with every column."""
     full = (
-        "portrait,voice,output,seed,speed,face_box,face,framing,audio_track\n"
-        "a.png,a.wav,out/1.mp4,7,0.5,1 2 30 40,,crop,1\n"
-        '"b, c.png",b.wav,out/2.mp4,,,,2,original,\n'
-        "é.png,ü.wav,out/3.mp4,18446744073709551615,10,,,,\n"
+        "portrait,voice,output,seed,speed,face_box,face,framing,audio_track,max_seconds\n"
+        "a.png,a.wav,out/1.mp4,7,0.5,1 2 30 40,,crop,1,2.5\n"
+        '"b, c.png",b.wav,out/2.mp4,,,,2,original,,\n'
+        "é.png,ü.wav,out/3.mp4,18446744073709551615,10,,,,,\n"
     )
     few = "Portrait;Voice;Output\na.png;a.wav;1.mp4\nb.png;b.wav;2.mp4\n"
     return [
