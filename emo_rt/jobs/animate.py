@@ -67,18 +67,8 @@ def animate(
         InputError: for an input or an option that cannot be used, or an output that cannot be written.
         BundleError: if the bundle is incomplete or altered.
     """
-    request = Request(
-        Path(image),
-        Path(audio),
-        Path(out),
-        face_box,
-        seed,
-        speed,
-        face=face,
-        framing=framing,
-        audio_track=audio_track,
-        max_seconds=max_seconds,
-    )
+    files = (Path(image), Path(audio), Path(out))
+    request = Request(*files, face_box, seed, speed, False, face, framing, audio_track, max_seconds)
     options = GenerationOptions(backend, threads, quality, steps=steps, guidance_scale=guidance_scale)
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     return Session(loaded, options, verbose=verbose).make(request, resume=resume)
