@@ -60,7 +60,17 @@ def test_a_track_is_chosen_everywhere(
     assert "track 1 of 2, the default; choose another with --audio-track N" in capsys.readouterr().err
     assert run.main(command(bundle, portrait, path, tmp_path / "2.mp4", "--audio-track", "2")) == 0
     (tmp_path / "jobs.csv").write_text(f"portrait,voice,output,audio_track\n{portrait},{path},{tmp_path}/3.mp4,2\n")
-    assert run.main(command(bundle, portrait, path, tmp_path / "x.mp4", "--batch", str(tmp_path / "jobs.csv"))) == 0
+    batch = [
+        "--bundle",
+        str(bundle),
+        "--backend",
+        "onnxruntime",
+        "--threads",
+        "1",
+        "--batch",
+        str(tmp_path / "jobs.csv"),
+    ]
+    assert run.main(batch) == 0
     options = {"bundle": bundle, "backend": "onnxruntime", "threads": 1}
     emo_rt.animate(portrait, path, tmp_path / "4.mp4", audio_track=2, **options)  # type: ignore[arg-type]
     lengths = [len(read_video(tmp_path / f"{number}.mp4")["frames"]) for number in (1, 2, 3, 4)]
