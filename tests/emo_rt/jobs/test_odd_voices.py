@@ -70,7 +70,7 @@ def test_a_track_is_chosen_everywhere(
         "--batch",
         str(tmp_path / "jobs.csv"),
     ]
-    assert run.main(batch) == 0
+    assert run.main([str(word) for word in batch]) == 0
     options = {"bundle": bundle, "backend": "onnxruntime", "threads": 1}
     emo_rt.animate(portrait, path, tmp_path / "4.mp4", audio_track=2, **options)  # type: ignore[arg-type]
     lengths = [len(read_video(tmp_path / f"{number}.mp4")["frames"]) for number in (1, 2, 3, 4)]
