@@ -153,6 +153,7 @@ def _request(options: argparse.Namespace) -> Request:
         fragmented=options.fragmented,
         framing=options.framing,
         audio_track=options.audio_track,
+        max_seconds=options.max_seconds,
     )
 
 
@@ -192,6 +193,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--audio", type=Path, help=audio)
     track = "take the Nth track of sound, where there are several (default: the file's own default)"
     add("--audio-track", type=partial(parse_whole, name="--audio-track", smallest=1), metavar="N", help=track)
+    longest = "end after this much of the voice (default: all of it)"
+    add("--max-seconds", type=partial(parse_positive, name="--max-seconds"), metavar="SECONDS", help=longest)
     add("--out", type=Path, help=f"MP4 to write; - for a pipe (default: {DEMO})")
     box = "the face in the picture: left, top, width and height in pixels (default: detected)"
     add("--face-box", type=partial(parse_box, name="--face-box"), metavar="X,Y,W,H", help=box)
@@ -205,8 +208,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--fragmented", action="store_true", help="write an MP4 that plays while it grows, as pipes always need")
     batch = (
         "a video of each row of a CSV file: portrait, voice, output (and seed, speed, face_box, face, framing, "
-        "audio_track); portrait and voice are looked for beside the CSV first, then from the current directory, as "
-        "output is"
+        "audio_track, max_seconds); portrait and voice are looked for beside the CSV first, then from the current "
+        "directory, as output is"
     )
     add("--batch", type=Path, metavar="CSV", help=batch)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"

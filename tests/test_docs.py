@@ -87,7 +87,9 @@ def options_of(module: str) -> frozenset[str]:
     Raises:
         ImportError: if there is no such module, or it is none of ours.
     """
-    if module.partition(".")[0] not in ROOMS:
+    if (ROOT / module.replace(".", "/") / "__main__.py").exists() and module.startswith("tests."):
+        module = f"{module}.__main__"
+    elif module.partition(".")[0] not in ROOMS:
         raise ImportError(f"{module} is no module of the project")
     shown = io.StringIO()
     main = importlib.import_module(module).main

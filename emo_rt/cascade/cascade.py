@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emo_rt.bundle import GRAPH_NAMES, STEP_GRAPHS, Bundle, NoiseSchedule, RuntimeConfig
+from emo_rt.bundle import GRAPH_NAMES, HINT, STEP_GRAPHS, Bundle, NoiseSchedule, RuntimeConfig
 from emo_rt.cascade.audio import clip_audio
 from emo_rt.cascade.clips import Clip, clip_noise
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import Engine, Tensor, to_numpy
 from emo_rt.engines.registry import load_engine
-from emo_rt.errors import InputError
+from emo_rt.errors import BundleError, InputError
 from emo_rt.limits import MAX_SPEED
 from emo_rt.media.boxes import Box, check_box, face_region
 from emo_rt.media.inputs import check_portrait, check_voice
@@ -142,10 +142,14 @@ class Cascade:
         config: facts of the model
         noise_schedule: noise schedule that the steps are taken from
         engine: function that gives a graph's engine by the graph's name
+        name: name of the bundle, for messages
     """
 
-    def __init__(self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName) -> None:
+    def __init__(
+        self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName, name: str = ""
+    ) -> None:
         self.config, self.noise_schedule, self.engine = config, noise_schedule, engine
+        self.name = f"bundle {name}" if name else "bundle"
 
     @classmethod
     def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
@@ -164,7 +168,7 @@ class Cascade:
         for name in GRAPH_NAMES:
             if name not in STEP_GRAPHS:
                 engine(name)
-        return cls(bundle.config, bundle.noise_schedule, engine)
+        return cls(bundle.config, bundle.noise_schedule, engine, str(bundle.directory))
 
     def generate(
         self,
@@ -220,6 +224,7 @@ class Cascade:
 
         Raises:
             InputError: if a value is out of its range or of a wrong kind, or the voice cannot be read.
+            BundleError: if a graph gives latents that are no finite numbers.
         """
         config = self.config
         check_portrait(portrait, config.resolution)
@@ -244,8 +249,23 @@ class Cascade:
             noise = clip_noise(seed, clip.index, config.latents_shape)
             steps = schedule(sampling() if callable(sampling) else sampling)
             latents = denoise_clip(self.engine, steps, conditions, noise)
-            motion_latents = to_numpy(latents)[-config.motion_frames :]
+            values = to_numpy(latents)  # (f, c, s, s)
+            if not np.isfinite(values).all():
+                raise self._not_finite(video, conditions, steps)
+            motion_latents = values[-config.motion_frames :]
             yield DenoisedClip(clip, latents, motion_latents, started)
+
+    def _not_finite(
+        self, video: VideoConditions, conditions: Mapping[str, Tensor], steps: Sequence[Step]
+    ) -> BundleError:
+        """The error of latents that are no finite numbers; it names the first graph whose outputs are none."""
+        if not np.isfinite(to_numpy(video.reference_latents)).all():
+            graph = "vae_encoder"
+        elif wrong := [name for name, tensor in conditions.items() if not np.isfinite(to_numpy(tensor)).all()]:
+            graph = f"the graph that gives {wrong[0]}"
+        else:
+            graph = " or ".join(dict.fromkeys(step.graph for step in steps))
+        return BundleError(f"{self.name}: {graph} computes no finite numbers (NaN); {HINT}")
 
     def schedule(self, sampling: Sampling) -> list[Step]:
         """The steps of a clip, with their time embeddings computed.

@@ -6,6 +6,7 @@ without a copy through the host.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -16,6 +17,9 @@ from emo_rt.bundle import HINT, GraphSpec, TensorSpec
 from emo_rt.errors import BundleError, InputError
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+
+#: The process in which each library started its threads.
+_STARTED_IN: dict[str, int] = {}
 
 
 class DeviceTensor(Protocol):
@@ -88,6 +92,39 @@ def check_declared(path: Path, graph: GraphSpec, inputs: Shapes, outputs: Shapes
             raise BundleError(f"bundle {path.parent}: {path.name} has other {kind}s than the manifest says; {HINT}")
 
 
+def check_process(library: str) -> None:
+    """Checks that this process is not a fork of one in which a library runs: a fork has none of its threads, and waits.
+
+    Args:
+        library: name of the library, which starts its threads now or did so before
+
+    Raises:
+        InputError: if it runs in a process that this one was forked from.
+    """
+    if _STARTED_IN.setdefault(library, os.getpid()) != os.getpid():
+        raise InputError(
+            f"{library} was loaded before this process was forked, and hangs in a fork: start processes with "
+            "multiprocessing.get_context('spawn'), or load no engine before"
+        )
+
+
+def not_run(path: Path, error: Exception) -> BundleError:
+    """The error of a graph that loads, but cannot be run.
+
+    Args:
+        path: path of its ONNX file
+        error: exception of the library
+    """
+    line = first_line(error)
+    hint = "give it more memory" if "alloc" in line else HINT
+    return BundleError(f"bundle {path.parent}: {path.name} does not run ({line}); {hint}")
+
+
 def first_line(error: Exception) -> str:
-    """The first line of an exception's message; those of libraries go on for pages."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an exception's message that says something; those of libraries go on for pages.
+
+    Lines about the place in OpenVINO's own code, which come first, are left out.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from ", "Check '", "FrontEnd API failed"))]
+    return next(iter(said or lines), type(error).__name__)

@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from emo_rt.bundle import HINT, GraphSpec, TensorSpec
-from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
+from emo_rt.engines.engine import (
+    Tensor,
+    check_declared,
+    check_process,
+    check_shape,
+    find_input,
+    first_line,
+    not_run,
+    to_numpy,
+)
 from emo_rt.engines.telemetry import without_telemetry
 from emo_rt.errors import BundleError
 
@@ -30,10 +39,13 @@ class OnnxRuntimeEngine:
 
     Raises:
         BundleError: if the file cannot be loaded or has other tensors than the manifest says.
+        InputError: in a fork of a process that has loaded an engine with several threads.
     """
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
         self.name, self.inputs, self.outputs = name, graph.inputs, graph.outputs
+        self._path, self._threads = path, threads
+        self._check_process()
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors arrive as exceptions
         options.use_deterministic_compute = True
@@ -44,7 +56,11 @@ class OnnxRuntimeEngine:
         try:
             # MatMulAddFusion hides 8-bit products from the fusion that computes them in 8 bits, and speeds nothing up.
             self._session = ort.InferenceSession(
-                str(path), options, providers=providers, disabled_optimizers=["MatMulAddFusion"]
+                str(path),
+                options,
+                providers=providers,
+                disabled_optimizers=["MatMulAddFusion"],
+                enable_fallback=int(_has_cuda()),  # it prints, and tries the same again
             )
         except Exception as error:  # the binding has no common base for its errors
             raise BundleError(
@@ -64,13 +80,21 @@ class OnnxRuntimeEngine:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Engine.run`; the outputs are OrtValues on the device."""
+        self._check_process()
         binding = self._session.io_binding()
         for spec in self.inputs:
             binding.bind_ortvalue_input(spec.name, self._on_device(spec, find_input(self, spec, inputs)))
         for spec in self.outputs:
             binding.bind_output(spec.name, self._device)
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # the binding has no common base for its errors
+            raise not_run(self._path, error) from error
         return dict(zip((spec.name for spec in self.outputs), binding.get_outputs(), strict=True))
+
+    def _check_process(self) -> None:
+        if self._threads != 1:
+            check_process("ONNX Runtime")
 
     def _on_device(self, spec: TensorSpec, tensor: Tensor) -> ort.OrtValue:
         if isinstance(tensor, ort.OrtValue) and tensor.data_type() == _ort_type(spec.dtype):

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from emo_rt.bundle import HINT, GraphSpec
-from emo_rt.engines.engine import Tensor, check_declared, check_shape, find_input, first_line, to_numpy
+from emo_rt.engines.engine import (
+    Tensor,
+    check_declared,
+    check_process,
+    check_shape,
+    find_input,
+    first_line,
+    not_run,
+    to_numpy,
+)
 from emo_rt.engines.telemetry import without_telemetry
 from emo_rt.errors import BundleError, InputError
 
@@ -38,13 +47,15 @@ class OpenVinoEngine:
 
     Raises:
         BundleError: if the file cannot be loaded or has other tensors than the manifest says.
+        InputError: in a fork of a process that has loaded an engine.
     """
 
     #: The type that float32 tensors are computed in. OpenVINO's own default is bfloat16 where the processor has it.
     PRECISION = "f32"
 
     def __init__(self, name: str, path: Path, graph: GraphSpec, threads: int | None = None) -> None:
-        self.name, self.inputs, self.outputs = name, graph.inputs, graph.outputs
+        check_process("OpenVINO")
+        self.name, self.inputs, self.outputs, self._path = name, graph.inputs, graph.outputs, path
         settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.PRECISION}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -70,7 +81,11 @@ class OpenVinoEngine:
             array = to_numpy(find_input(self, spec, inputs))
             check_shape(self, spec, array.shape)
             arrays[spec.name] = np.ascontiguousarray(array, dtype=spec.dtype)
-        return _CALLER.submit(self._infer, arrays).result()
+        check_process("OpenVINO")
+        try:
+            return _CALLER.submit(self._infer, arrays).result()
+        except RuntimeError as error:
+            raise not_run(self._path, error) from error
 
     def _infer(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
         results = self._request.infer(arrays, share_inputs=True, share_outputs=True)

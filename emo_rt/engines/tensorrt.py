@@ -19,7 +19,7 @@ import numpy as np
 from cuda.core import Buffer, Device
 
 from emo_rt.bundle import MANIFEST_NAME, GraphSpec, TensorSpec
-from emo_rt.engines.engine import Tensor, check_shape, find_input, to_numpy
+from emo_rt.engines.engine import Tensor, check_process, check_shape, find_input, to_numpy
 from emo_rt.engines.tensorrt_build import cached_engine, import_tensorrt, tensorrt_dtype
 from emo_rt.engines.tensorrt_runtime import RuntimeCache
 from emo_rt.errors import BundleError, InputError
@@ -31,7 +31,12 @@ _OWNER = ThreadPoolExecutor(1, "gpu")
 
 
 def _owned(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Calls a function in the thread that owns the GPU."""
+    """Calls a function in the thread that owns the GPU.
+
+    Raises:
+        InputError: in a fork of a process that has such a thread.
+    """
+    check_process("CUDA")
     return _OWNER.submit(function, *args, **kwargs).result()
 
 
@@ -63,6 +68,8 @@ def gpu() -> tuple[Any, Any]:
 
     try:
         return _owned(open_gpu)
+    except InputError:
+        raise
     except Exception as error:  # without a driver the binding raises errors of several kinds
         raise InputError("backend tensorrt needs an NVIDIA GPU and its driver; there is none") from error
 

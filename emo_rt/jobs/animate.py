@@ -23,6 +23,7 @@ def animate(
     face: int | None = None,
     framing: str = CROP,
     audio_track: int | None = None,
+    max_seconds: float | None = None,
     quality: str = "balanced",
     steps: int | None = None,
     guidance_scale: float | None = None,
@@ -51,6 +52,7 @@ def animate(
         face: number of the face that is detected, counted from the left, from 1; None for the largest
         framing: `crop` for a video of the square around the face, `original` for one of the whole picture
         audio_track: number of the track of sound, from 1; None for the file's default
+        max_seconds: seconds of the voice after which the video ends; None for all of it
         quality: `best` for the best preset, `balanced` for the best that plays while it is made, or `fast`
         steps: number of DDIM steps per clip; None for the plan's
         guidance_scale: scale of classifier-free guidance, 1 for no guidance; None for the bundle's own
@@ -65,9 +67,8 @@ def animate(
         InputError: for an input or an option that cannot be used, or an output that cannot be written.
         BundleError: if the bundle is incomplete or altered.
     """
-    request = Request(
-        Path(image), Path(audio), Path(out), face_box, seed, speed, face=face, framing=framing, audio_track=audio_track
-    )
+    files = (Path(image), Path(audio), Path(out))
+    request = Request(*files, face_box, seed, speed, False, face, framing, audio_track, max_seconds)
     options = GenerationOptions(backend, threads, quality, steps=steps, guidance_scale=guidance_scale)
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     return Session(loaded, options, verbose=verbose).make(request, resume=resume)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_rt.errors import InputError, reason
-from emo_rt.jobs.parsing import parse_box, parse_seed, parse_speed, parse_whole
+from emo_rt.jobs.parsing import parse_box, parse_positive, parse_seed, parse_speed, parse_whole
 from emo_rt.jobs.request import Request
 from emo_rt.media.sound import STDIN
 from emo_rt.media.video import STDOUT
@@ -32,8 +32,9 @@ def read_jobs(path: Path, default: Request) -> list[tuple[int, Request | InputEr
     """Reads the requests of a CSV file.
 
     The columns `portrait`, `voice` and `output` are required; `seed`, `speed` (degrees per frame), `face_box` (X Y W
-    H, pixels), `face` (counted from the left), `framing` and `audio_track` are optional. Commas, semicolons or tabs are
-    between them, and capitals in their names do not matter. The text is UTF-8, UTF-16 with its mark, or else Latin-1.
+    H, pixels), `face` (counted from the left), `framing`, `audio_track` and `max_seconds` are optional. Commas,
+    semicolons or tabs are between them, and capitals in their names do not matter. The text is UTF-8, UTF-16 with its
+    mark, or else Latin-1.
 
     A portrait or a voice is looked for beside the CSV file first, and then from the current directory; an output goes
     to where its path leads from the current directory.
@@ -150,4 +151,5 @@ _COLUMNS: dict[str, Callable[[str], dict[str, Any]]] = {
     "face": lambda text: {"face": parse_whole(text, "face", smallest=1)},
     "framing": lambda text: {"framing": text},
     "audio_track": lambda text: {"audio_track": parse_whole(text, "audio_track", smallest=1)},
+    "max_seconds": lambda text: {"max_seconds": parse_positive(text, "max_seconds")},
 }

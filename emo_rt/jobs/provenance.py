@@ -41,6 +41,7 @@ class Provenance:
         speed: speed of the head that was asked for, degrees per frame; None for the bundle's own
         framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`
         audio_track: the track of sound that was asked for, from 1; None for the file's default
+        max_seconds: the seconds of the voice after which the video ends; None for all of it
         generation_options: fields of `GenerationOptions`
         version: version of emo-rt
     """
@@ -54,6 +55,7 @@ class Provenance:
     speed: float | None
     framing: str
     audio_track: int | None
+    max_seconds: float | None
     generation_options: dict[str, Any]
     version: str
 
@@ -71,6 +73,7 @@ class Provenance:
             speed=None if request.speed is None else float(request.speed),
             framing=request.framing,
             audio_track=request.audio_track,
+            max_seconds=None if request.max_seconds is None else float(request.max_seconds),
             generation_options=asdict(options),
             version=version("emo-rt"),
         )

@@ -48,9 +48,11 @@ class Request:
         framing: what the video shows, one of `emo_rt.media.framing.FRAMINGS`: `crop` for the square around the face,
             `original` for the whole picture, with that square pasted back into it
         audio_track: number of the track of sound, from 1; None for the file's default
+        max_seconds: seconds of the voice after which the video ends; None for all of it
 
     Raises:
-        InputError: for a seed or a speed out of range, both a face box and the number of a face, or an unknown framing.
+        InputError: for a seed, a speed or a number of seconds out of range, both a face box and the number of a
+            face, or an unknown framing.
     """
 
     image: Path
@@ -63,11 +65,14 @@ class Request:
     face: int | None = None
     framing: str = CROP
     audio_track: int | None = None
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed, f"seed {shown(self.seed)}")
         if self.speed is not None:
             check_number(self.speed, f"speed {shown(self.speed)}", MAX_SPEED)
+        if self.max_seconds is not None:
+            check_positive(self.max_seconds, f"max seconds {shown(self.max_seconds)}")
         if self.face is not None and self.face_box is not None:
             raise InputError(f"face {self.face} and a face box are both given: give one of them")
         if self.framing not in FRAMINGS:
@@ -176,7 +181,7 @@ class Source:
 
 
 def _opened(request: Request, sample_rate: int, say: Callable[[str], None]) -> Iterator[AudioStream]:
-    yield AudioStream(request.audio, sample_rate, track=request.audio_track, say=say)
+    yield AudioStream(request.audio, sample_rate, track=request.audio_track, max_seconds=request.max_seconds, say=say)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

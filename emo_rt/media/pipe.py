@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import queue
 import select
 import sys
 import tempfile
+import threading
 import time
 import wave
 from pathlib import Path
@@ -25,6 +27,8 @@ LARGEST_KEPT = 1 << 30
 
 #: Size of the data in a WAV from which on it is unknown: recorders that stream write a huge one, or none.
 _UNKNOWN_SIZE = 0x7FFF0000
+#: How a named pipe is opened; Windows does not have the flag.
+_NOT_WAITING = getattr(os, "O_NONBLOCK", 0)
 #: Bytes at the beginning of an M4A in which its index is looked for.
 _LOOKED_AT = 1 << 20
 
@@ -47,6 +51,7 @@ class Pipe:
         self.left: int | None = None
         self.file: BinaryIO | io.RawIOBase | None = None  # what stays open as long as the pipe
         self._returned = b""  # bytes that are read once more
+        self._thread: _ReadingThread | None = None  # where the system cannot say whether there is something to read
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`, as soon as there are any; none at the end.
@@ -67,18 +72,74 @@ class Pipe:
     def _next(self, size: int) -> bytes:
         deadline = time.monotonic() + self.patience
         while not self.closed:
-            if select.select([self.descriptor], [], [], 0.1)[0]:
-                with contextlib.suppress(BlockingIOError):  # a named pipe whose bytes another reader took
-                    return os.read(self.descriptor, size)
+            if (content := self._soon(size)) is not None:
+                return content
             if time.monotonic() > deadline:
                 raise InputError(
                     f"audio {self.name}: nothing came for {self.patience:g} s; is the sender still running?"
                 )
         return b""
 
+    def _soon(self, size: int) -> bytes | None:
+        """The next bytes, or none at the end; None if nothing comes within a moment."""
+        if self._thread is None:
+            try:
+                if select.select([self.descriptor], [], [], 0.1)[0]:
+                    return os.read(self.descriptor, size)
+                return None
+            except BlockingIOError:  # a named pipe whose bytes another reader took
+                return None
+            except (OSError, ValueError):  # Windows selects sockets alone, others no descriptor above 1023
+                self._thread = _ReadingThread(self)
+        return self._thread.read(size, 0.1)
+
     def give_back(self, content: bytes) -> None:
         """Makes `content` the next bytes that are read."""
         self._returned = content
+
+
+class _ReadingThread:
+    """Reads a pipe in a thread of its own, a little ahead: it may wait there as long as nothing comes."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._ready: queue.Queue[bytes | OSError] = queue.Queue(4)
+        self._rest = b""
+        threading.Thread(target=self._work, name="pipe", daemon=True).start()
+
+    def _work(self) -> None:
+        content: bytes | OSError = b"begin"
+        while isinstance(content, bytes) and content and not self._pipe.closed:
+            try:
+                content = os.read(self._pipe.descriptor, 1 << 16)
+            except BlockingIOError:
+                time.sleep(0.1)
+                continue
+            except OSError as error:
+                content = error
+            while not self._pipe.closed:
+                with contextlib.suppress(queue.Full):
+                    self._ready.put(content, timeout=0.1)
+                    break
+
+    def read(self, size: int, seconds: float) -> bytes | None:
+        """The next bytes, at most `size`, or none at the end; None if nothing comes for some seconds.
+
+        Raises:
+            OSError: if the pipe cannot be read.
+        """
+        if not self._rest:
+            try:
+                content = self._ready.get(timeout=seconds)
+            except queue.Empty:
+                return None
+            if isinstance(content, OSError):
+                raise content
+            self._rest = content
+            if not content:
+                self._ready.put(content)  # the end stays the end
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
 
 
 class _Header:
@@ -106,8 +167,8 @@ def find_pipe(path: Path, patience: float) -> Pipe:
         OSError: if the pipe cannot be opened.
     """
     if path != STDIN:
-        # Without O_NONBLOCK, opening would wait for a sender for ever.
-        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        # Without the flag, opening would wait for a sender for ever.
+        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NOT_WAITING))  # noqa: SIM115
         pipe = Pipe(file.fileno(), patience, str(path))
         pipe.file = file
         return pipe

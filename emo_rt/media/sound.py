@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class AudioStream:
         path: path of a file or a named pipe, or `STDIN`
         sample_rate: sample rate of the voice for the model, Hz
         track: number of the track among those of sound, from 1; None for the file's default
+        max_seconds: seconds after which the sound ends, whatever follows; None to read all of it
         say: called with a line of what was left out, seems to be missing, or is heard by nobody
 
     Attributes:
@@ -72,10 +73,11 @@ class AudioStream:
         sample_rate: int,
         *,
         track: int | None = None,
+        max_seconds: float | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.path = Path(path)
-        self.sample_rate, self.track = sample_rate, track
+        self.sample_rate, self.track, self.max_seconds = sample_rate, track, max_seconds
         if not isinstance(sample_rate, int) or sample_rate < 1:
             raise InputError(f"sample rate is {sample_rate!r}: give a whole number of Hz, such as 16000")
         self._say, self._said = say, set[str]()
@@ -133,6 +135,20 @@ class AudioStream:
         return sound_file.audio_track(container, self.track, str(self.path))
 
     def __iter__(self) -> Iterator[SoundChunk]:
+        if self.max_seconds is None:
+            yield from self._chunks()
+            return
+        voice, sound = (_samples(self.max_seconds, rate) for rate in (self.sample_rate, self.sound_rate))
+        with contextlib.closing(self._chunks()) as chunks:
+            for chunk in chunks:
+                cut = SoundChunk(chunk.voice[:voice], chunk.sound[:, :sound])
+                voice, sound = voice - len(cut.voice), sound - cut.sound.shape[1]
+                yield cut
+                if not (voice or sound):
+                    return
+
+    def _chunks(self) -> Generator[SoundChunk]:
+        """All of the sound."""
         with self._open() as (container, stream, _):
             held_back = 0.0 if self.live else HELD_BACK
             voice = Resampled("mono", self.sample_rate, held_back)
@@ -214,6 +230,11 @@ class AudioStream:
             self._say_once(f"may be cut short: {seconds:.1f} s{of} could be read")
         # An AAC encoder pads the last frames; the header of an MP4 says how much of them is sound.
         return declared if "mov" in names and 0 < seconds - declared < HELD_BACK / 2 else seconds
+
+
+def _samples(seconds: float, rate: int) -> int:
+    """The number of samples of some seconds: at least 1, and no more than anybody records."""
+    return max(round(min(seconds, 1e9) * rate), 1)
 
 
 def _kind(frame: av.AudioFrame) -> tuple[Any, ...]:

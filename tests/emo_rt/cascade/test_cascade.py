@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from fake_bundle import CONFIG
 from samples import drawn_face, tones
 
-from emo_rt.bundle import GRAPH_NAMES, Bundle
+from emo_rt.bundle import GRAPH_NAMES, Bundle, file_sha256
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.clips import clip_noise
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import to_numpy
 from emo_rt.engines.registry import load_engine
-from emo_rt.errors import EmoError, InputError
+from emo_rt.errors import BundleError, EmoError, InputError
 from emo_rt.media.boxes import Box, face_region
 
 PORTRAIT = np.asarray(drawn_face(32))
@@ -79,6 +82,35 @@ def test_everything_that_goes_in_matters(cascade: Cascade) -> None:
         assert not np.array_equal(np.concatenate(generate(cascade, **change)), base), change
     defaults = {"seed": 0, "steps": 3, "guidance_scale": 1.5, "guided_steps": 3, "cache_interval": 1, "speed": 0.5}
     np.testing.assert_array_equal(np.concatenate(generate(cascade, **defaults)), base)
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        ("vae_encoder", "vae_encoder computes"),
+        ("conditioning", "the graph that gives face_latents computes"),
+        ("reference_net", "the graph that gives reference_key_00 computes"),
+        ("guided_backbone", "guided_backbone computes"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_told(bundle: Path, tmp_path: Path, graph: str, words: str) -> None:
+    """Without a word, such a model makes a video of one colour."""
+    directory = shutil.copytree(bundle, tmp_path / "bundle")
+    path, manifest = directory / f"{graph}.onnx", directory / "manifest.json"
+    model, facts = onnx.load(path), json.loads(manifest.read_text())
+    for name in {"w", "face"} & {tensor.name for tensor in model.graph.initializer}:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), name))
+    files = facts["graphs"][graph]["files"]
+    for name in files:
+        (directory / name).unlink()
+    options = {"save_as_external_data": True, "location": f"{graph}.onnx.data", "size_threshold": 90}
+    onnx.save_model(model, path, **(options if len(files) > 1 else {}))
+    files.update({name: file_sha256(directory / name) for name in files})
+    manifest.write_text(json.dumps(facts))
+    cascade = Cascade.load(Bundle.load(directory), threads=1)
+    with pytest.raises(BundleError, match=rf"bundle {directory}: {words} no finite numbers \(NaN\); rebuild it"):
+        generate(cascade)
 
 
 @pytest.mark.parametrize(

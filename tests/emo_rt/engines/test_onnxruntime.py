@@ -72,6 +72,42 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(tmp_path: Path, b
     assert "\n" not in str(raised.value)
 
 
+def reshaping(path: Path) -> GraphSpec:
+    """A graph whose shapes fit until it is run."""
+    builder = GraphBuilder(0)
+    builder.add("shape", "Cast", builder.add("first", "ReduceMax", "x"), to=TensorProto.INT64)
+    builder.add("as_list", "Reshape", "shape", builder.constant("one", [1], np.int64))
+    builder.add("wide", "Reshape", "x", "as_list")
+    builder.add("same", "CumSum", "wide", builder.constant("along", 0, np.int64))
+    builder.add("y", "Reshape", "same", builder.constant("two_three", [2, 3], np.int64))
+    specs = (TensorSpec("x", "float32", (2, 3)),), (TensorSpec("y", "float32", (2, 3)),)
+    onnx.save_model(builder.model("reshaping", *map(list, specs)), path)
+    return GraphSpec(path.name, {path.name: ""}, *specs)
+
+
+def test_a_graph_that_cannot_be_run_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "odd.onnx"
+    graph = reshaping(path)
+    loaded = OnnxRuntimeEngine("odd", path, graph, threads=1)
+    whole = np.float32([[6, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(to_numpy(loaded.run({"x": whole})["y"]), np.full((2, 3), 6))
+    with pytest.raises(BundleError, match=rf"bundle {tmp_path}: odd\.onnx does not run \(.*\); rebuild it") as raised:
+        loaded.run({"x": whole * 100})
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().out == ""
+
+
+def test_nothing_is_printed_of_a_graph_that_does_not_load(
+    bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The standard output may be a video. Of a name that is no text, ONNX Runtime printed."""
+    content = (bundle / "vae_encoder.onnx").read_bytes()
+    (tmp_path / "odd.onnx").write_bytes(content.replace(b"Conv", b"C\xc2nv"))
+    with pytest.raises(BundleError, match=r"odd\.onnx does not load"):
+        OnnxRuntimeEngine("odd", tmp_path / "odd.onnx", Bundle.load(bundle).manifest.graphs["vae_encoder"])
+    assert capfd.readouterr().out == ""
+
+
 def test_float16_is_a_dtype_of_both_worlds() -> None:
     assert onnx.helper.np_dtype_to_tensor_dtype(np.dtype("float16")) == TensorProto.FLOAT16
 

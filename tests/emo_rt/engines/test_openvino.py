@@ -69,6 +69,16 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(bundle: Path, tmp
     with pytest.raises(BundleError, match=r"time_embedding\.onnx has other inputs than the manifest"):
         OpenVinoEngine("time_embedding", path, dataclasses.replace(graph, inputs=()))
     (tmp_path / "none.onnx").write_bytes(b"no graph")
-    with pytest.raises(BundleError, match=r"none\.onnx does not load") as raised:
+    with pytest.raises(BundleError, match=r"none\.onnx does not load \(Unable to read the model") as raised:
         OpenVinoEngine("none", tmp_path / "none.onnx", graph)
     assert "\n" not in str(raised.value)
+
+
+def test_a_graph_that_cannot_be_run_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("Exception from infer_request.cpp:223:\nshapes differ\n")
+
+    engine = load_engine(Bundle.load(bundle), "time_embedding", "openvino")
+    monkeypatch.setattr(engine, "_infer", fail)
+    with pytest.raises(BundleError, match=rf"bundle {bundle}: time_embedding\.onnx does not run \(shapes differ\); re"):
+        engine.run({"timestep": np.ones(1, np.float32)})

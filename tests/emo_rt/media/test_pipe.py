@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
 import sys
 import threading
@@ -15,7 +16,10 @@ from samples import tones, write_sound
 
 from emo_rt.errors import InputError
 from emo_rt.media import sound as media
+from emo_rt.media.pipe import Pipe
 from emo_rt.media.sound import STDIN, AudioStream, read_voice
+
+SELECT = select.select
 
 
 @pytest.fixture
@@ -160,6 +164,59 @@ def test_a_named_pipe_that_nobody_writes_to_is_given_up(tmp_path: Path, monkeypa
     monkeypatch.setattr(media, "STALLED", 0.3)
     with pytest.raises(InputError, match=r"audio .*pipe: nothing came for 0\.3 s"):
         AudioStream(tmp_path / "pipe", 16000)
+
+
+@pytest.fixture
+def without_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where a pipe is nothing that `select` knows."""
+
+    def fail(*_: object) -> None:
+        raise OSError(10038, "an operation was attempted on something that is not a socket")
+
+    monkeypatch.setattr("emo_rt.media.pipe.select.select", fail)
+
+
+@pytest.mark.usefixtures("without_select")
+@pytest.mark.parametrize(
+    ("name", "codec"), [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("m4a", "aac"), ("flac", "flac")]
+)
+def test_a_pipe_is_heard_where_it_cannot_be_selected(
+    sent: Callable[[bytes], None], tmp_path: Path, name: str, codec: str
+) -> None:
+    content = write_sound(tmp_path / f"voice.{name}", tones(5.0, 48000), 48000, codec).read_bytes()
+    sent(content)
+    with_thread = piped()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.undo()
+        patch.setattr("emo_rt.media.pipe.select.select", SELECT)
+        sent(content)
+        np.testing.assert_array_equal(with_thread, piped())
+    assert abs(len(with_thread) - 80000) < 1200
+
+
+@pytest.mark.usefixtures("without_select")
+def test_a_silent_pipe_that_cannot_be_selected_is_given_up_or_ended() -> None:
+    reading, writing = os.pipe()
+    pipe = Pipe(reading, 0.3)
+    os.write(writing, b"abc")
+    assert [pipe.read(2), pipe.read(2)] == [b"ab", b"c"]
+    with pytest.raises(InputError, match=r"audio -: nothing came for 0\.3 s"):
+        pipe.read(2)
+    os.write(writing, b"d")
+    assert pipe.read(2) == b"d"
+    os.close(writing)
+    assert [pipe.read(2), pipe.read(2)] == [b"", b""]
+    pipe.closed = True
+    assert pipe.read(2) == b""
+    os.close(reading)
+
+
+@pytest.mark.usefixtures("without_select")
+def test_a_pipe_that_cannot_be_read_is_told_where_it_cannot_be_selected(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(IsADirectoryError):
+        Pipe(descriptor, 5.0).read(10)
+    os.close(descriptor)
 
 
 def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
