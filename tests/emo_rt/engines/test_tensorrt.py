@@ -60,11 +60,12 @@ def test_costs_are_those_of_a_gpu_and_a_version_of_tensorrt(backend: ModuleType)
 
 def test_a_gpu_without_tensorrt_is_no_backend(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tensorrt" in available_backends()
-    for name in ("tensorrt", "tensorrt_rtx"):
-        monkeypatch.setitem(sys.modules, name, None)
-    assert "tensorrt" not in available_backends()
-    with pytest.raises(InputError, match="TensorRT is not installed"):
-        check_runs_here("tensorrt")
+    with monkeypatch.context() as patch:  # undone before the fake GPU goes
+        for name in ("tensorrt", "tensorrt_rtx"):
+            patch.setitem(sys.modules, name, None)
+        assert "tensorrt" not in available_backends()
+        with pytest.raises(InputError, match="TensorRT is not installed"):
+            check_runs_here("tensorrt")
 
 
 def test_two_videos_of_one_cascade_do_not_mix(bundle: Path, backend: ModuleType) -> None:
