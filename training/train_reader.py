@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=recipe.batch_size,
         metavar="N",
-        help="pictures in a batch, two of each person (default: %(default)s)",
+        help="pictures in a batch, four of each person (default: %(default)s)",
     )
     parser.add_argument(
         "--learning-rate",

@@ -5,7 +5,8 @@
 A plain network does not find the mouth. This one pools its features with attention maps; training teaches some of the
 maps where the mouth, the eyes and the face are, and the network then reads the mouth within a few hundred steps. The
 other maps find places of their own, from which the head's rotation follows. Where the map finds the mouth, a second
-small network looks closer: closed lips and lips that are a hair apart differ by a pixel.
+small network looks closer: closed lips and lips that are a hair apart differ by a pixel. What it sees there in all
+pictures of a clip tells how this person's lips look, painted or bearded, in shade or in light.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ ATTENTION_STRIDE = 8
 
 #: Width and height of the piece around the mouth that is looked at closely, as a share of the picture's and in pixels.
 MOUTH_SHARE, MOUTH_PIXELS = 0.3, 64
+
+#: Channels of what is seen there.
+_MOUTH_CHANNELS = 96
 
 #: Degrees of head rotation for which the network says 1.
 ROTATION_UNIT = 20.0
@@ -98,6 +102,23 @@ class ReaderOutputs(NamedTuple):
     attention: Tensor
 
 
+class _Look(NamedTuple):
+    """What is seen in b pictures before mouths are read: `ReaderOutputs` with features instead of the mouth.
+
+    Attributes:
+        face: features (b, 85) of the face around the mouth.
+        lips: features (b, 96) of the mouth.
+    """
+
+    face: Tensor
+    lips: Tensor
+    blink: Tensor
+    rotation: Tensor
+    face_centre: Tensor
+    identity: Tensor
+    attention: Tensor
+
+
 class FaceReader(nn.Module):
     """Reads mouth, eyes, head rotation, place and identity from faces of any resolution."""
 
@@ -115,10 +136,16 @@ class FaceReader(nn.Module):
         self.merged = _convolution(_CHANNELS, _CHANNELS)
         self.attention = nn.Conv2d(_CHANNELS, _MAPS, 1)
         self.close = nn.Sequential(
-            _convolution(3, 24, 2), _convolution(24, 48), _convolution(48, 64, 2), _convolution(64, 64, 2), nn.Flatten()
+            _convolution(3, 24, 2),
+            _convolution(24, 48),
+            _convolution(48, 64, 2),
+            _convolution(64, 64, 2),
+            nn.Flatten(),
+            nn.Linear(64 * (MOUTH_PIXELS // 8) ** 2, _MOUTH_CHANNELS),
+            nn.ReLU(),
         )
         part = 2 * _CHANNELS + 5  # features there, features of the face, place, spread, concentration
-        self.mouth_head = _head(part + 64 * (MOUTH_PIXELS // 8) ** 2, 2)
+        self.mouth_head = _head(part + 3 * _MOUTH_CHANNELS, 2)
         self.blink_head = _head(part, 1)
         self.rotation_head = _head(5 * _MAPS + _CHANNELS, 3)
         self.identity_head = nn.Sequential(
@@ -130,7 +157,20 @@ class FaceReader(nn.Module):
         self.register_buffer("_places", torch.stack([columns, rows], -1).flatten(0, 1), persistent=False)
 
     def forward(self, images: Tensor) -> ReaderOutputs:
-        """Reads pictures (b, 3, 256, 256) in [-1, 1]."""
+        """Reads pictures (n, p, 3, 256, 256) in [-1, 1], n of each of p people; outputs have b = n * p rows."""
+        look = self.look(images.flatten(0, 1))
+        return ReaderOutputs(self.mouth(look, people=images.shape[1]), *look[2:])
+
+    def mouth(self, look: _Look, people: int) -> Tensor:
+        """Opening and width (n * people, 2) in n pictures of each of `people`."""
+        of_each = look.lips.unflatten(0, (-1, people))
+        spread, mean = torch.var_mean(of_each, 0, correction=0)
+        usual = torch.cat([mean, (spread + 1e-5).sqrt()], 1).repeat(len(of_each), 1)
+        mouth: Tensor = self.mouth_head(torch.cat([look.face, look.lips, usual], 1))
+        return mouth
+
+    def look(self, images: Tensor) -> _Look:
+        """What is seen in pictures (b, 3, 256, 256) in [-1, 1], each by itself."""
         fine = self.fine(functional.avg_pool2d(images, 2))
         coarse = self.coarse(fine)
         wide = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -144,9 +184,9 @@ class FaceReader(nn.Module):
         shape = torch.cat([place, spread.clamp(min=1e-5).sqrt(), concentration], 2)  # [b, maps, 5]
         face = coarse.mean((2, 3))  # [b, channels]
         mouth, eyes = (torch.cat([seen[:, part], face, shape[:, part]], 1) for part in (_MOUTH, _EYES))
-        mouth = torch.cat([mouth, self.close(around(images, place[:, _MOUTH]))], 1)
-        return ReaderOutputs(
-            mouth=self.mouth_head(mouth),
+        return _Look(
+            face=mouth,
+            lips=self.close(around(images, place[:, _MOUTH])),
             blink=self.blink_head(eyes)[:, 0],
             rotation=self.rotation_head(torch.cat([shape.flatten(1), face], 1)),
             face_centre=place[:, _FACE],
@@ -159,7 +199,8 @@ class FaceReader(nn.Module):
         """Reads frames of any resolution.
 
         Args:
-            frames: square RGB pictures, uint8 (t, h, h, 3), resized to 256 x 256 where they differ.
+            frames: square RGB pictures of one person, uint8 (t, h, h, 3), resized to 256 x 256 where they differ.
+                Mouths are read in view of the person's others; all else is read in each picture alone.
             batch: number of pictures at a time.
 
         Raises:
@@ -169,15 +210,16 @@ class FaceReader(nn.Module):
             raise ValueError(f"frames must be uint8 (t, h, h, 3), not {frames.dtype} {frames.shape}")
         self.eval()
         device = next(self.parameters()).device
-        parts = [self(resized(to_float(part.to(device)))) for part in torch.from_numpy(frames).split(batch)]
-        seen = ReaderOutputs(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        parts = [self.look(resized(to_float(part.to(device)))) for part in torch.from_numpy(frames).split(batch)]
+        seen = _Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        opening, width = self.mouth(seen, people=1).cpu().numpy().T
         return Reading(
-            mouth_opening=seen.mouth[:, 0].numpy(),
-            mouth_width=seen.mouth[:, 1].numpy(),
-            blink=seen.blink.numpy(),
-            rotation=(seen.rotation * ROTATION_UNIT).numpy(),
-            face_centre=((seen.face_centre + 1) / 2).numpy(),
-            identity=seen.identity.numpy(),
+            mouth_opening=opening,
+            mouth_width=width,
+            blink=seen.blink.cpu().numpy(),
+            rotation=(seen.rotation * ROTATION_UNIT).cpu().numpy(),
+            face_centre=((seen.face_centre + 1) / 2).cpu().numpy(),
+            identity=seen.identity.cpu().numpy(),
         )
 
     def save(self, directory: Path) -> None:

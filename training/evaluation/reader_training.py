@@ -31,6 +31,8 @@ _EYES = (0.08, 0.28, 0.92, 0.55)  # left, top, right, bottom of the band that ho
 
 _TEMPERATURE = 0.1  # of the identities' likeness
 
+_OF_EACH = 4  # pictures of each person in a batch
+
 
 @dataclass(frozen=True)
 class ReaderRecipe:
@@ -38,13 +40,13 @@ class ReaderRecipe:
 
     Attributes:
         steps: number of optimizer steps.
-        batch_size: number of pictures in a batch, two of each person.
+        batch_size: number of pictures in a batch, four of each person.
         learning_rate: highest learning rate.
         frames_per_clip: number of frames of each clip that are trained on.
         seed: seed of the weights, the frames and their changes.
 
     Raises:
-        ValueError: if a batch holds fewer than two people, or a clip gives fewer than two frames.
+        ValueError: if a batch holds fewer than two people, or a clip gives fewer than four frames.
     """
 
     steps: int = 1000
@@ -54,12 +56,12 @@ class ReaderRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size < 4 or self.frames_per_clip < 2:
-            raise ValueError("identity needs two pictures or more of two people or more")
+        if self.batch_size < 2 * _OF_EACH or self.frames_per_clip < _OF_EACH:
+            raise ValueError(f"a batch needs {_OF_EACH} frames of two clips or more")
 
 
 class ReaderBatch(NamedTuple):
-    """Two pictures of each of b / 2 people: first one of everybody, then the others.
+    """Four pictures of each of b / 4 people: first one of everybody, then the second of everybody, and so on.
 
     Attributes:
         images: pictures (b, 3, 256, 256) in [-1, 1].
@@ -127,13 +129,13 @@ class LabelledPictures:
         clips, frames = self.frames.shape[:2]
         order = rng.permutation(clips)
         firsts = np.sort(np.unique(self.people[order], return_index=True)[1])  # one clip of everybody
-        people = order[firsts][: size // 2]
-        moments = np.concatenate([rng.permutation(frames)[:2].reshape(2, 1) for _ in people], 1).reshape(-1)
-        chosen = (torch.from_numpy(np.tile(people, 2)), torch.from_numpy(moments))
+        people = order[firsts][: size // _OF_EACH]
+        moments = np.stack([rng.permutation(frames)[:_OF_EACH] for _ in people], 1).reshape(-1)
+        chosen = (torch.from_numpy(np.tile(people, _OF_EACH)), torch.from_numpy(moments))
         images, boxes, labels = self.frames[chosen].float() / 127.5 - 1, self.boxes[chosen], self.labels[chosen]
         images = _exchanged_surroundings(rng, images, boxes[:, 1])
         images, boxes, labels = _moved(rng, images, boxes, labels)
-        return ReaderBatch(_degraded(rng, images), boxes[:, 0], boxes[:, 1], labels)
+        return ReaderBatch(degraded(rng, images), boxes[:, 0], boxes[:, 1], labels)
 
 
 def train_reader(data: Sequence[Path], recipe: ReaderRecipe, init: FaceReader | None = None) -> FaceReader:
@@ -159,7 +161,7 @@ def train_reader(data: Sequence[Path], recipe: ReaderRecipe, init: FaceReader | 
     progress = tqdm(range(recipe.steps), desc="reader", unit="step", smoothing=0.05)
     for step in progress:
         batch = pictures.batch(rng, recipe.batch_size)
-        errors = _errors(reader(batch.images), batch)
+        errors = _errors(reader(batch.images.unflatten(0, (_OF_EACH, -1))), batch)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(errors.values())).sum().backward()
         optimizer.step()
@@ -213,7 +215,7 @@ def _errors(outputs: ReaderOutputs, batch: ReaderBatch) -> dict[str, Tensor]:
         "rotation": 2 * (outputs.rotation - batch.labels[:, 3:]).square().mean(),
         "place": 0.1 * -(targets * outputs.attention.log_softmax(2)).sum(2).mean(),
         "centre": 4 * (outputs.face_centre - (corner + size / 2)).square().mean(),
-        "identity": 0.1 * contrastive_error(outputs.identity),
+        "identity": 0.1 * contrastive_error(outputs.identity[: 2 * len(size) // _OF_EACH]),
     }
 
 
@@ -241,19 +243,25 @@ def _moved(rng: np.random.Generator, images: Tensor, boxes: Tensor, labels: Tens
     return images, boxes, torch.where(flip[:, None] < 0, turned, labels)
 
 
-def _degraded(rng: np.random.Generator, images: Tensor) -> Tensor:
-    """Softens pictures, some much, as generated ones are; changes their colours and light; adds noise."""
-    size = len(images)
+def degraded(rng: np.random.Generator, images: Tensor) -> Tensor:
+    """Softens pictures, some much, as generated ones are; changes their colours and light; adds noise.
+
+    The pictures of half of the people look the same, as those of a clip do; the others' differ.
+    """
+    same = _uniform(rng, 0, 1, len(images) // _OF_EACH, 1, 1, 1) < 0.5
+
+    def drawn(low: float, high: float, channels: int = 1) -> Tensor:
+        each = _uniform(rng, low, high, _OF_EACH, len(same), channels, 1, 1)
+        return torch.where(same, each[:1], each).flatten(0, 1)
+
     window = int(rng.choice([3, 5, 9]))
     soft = functional.avg_pool2d(images, window, 1, window // 2, count_include_pad=False)
-    images = torch.lerp(images, soft, (1.4 * _uniform(rng, 0, 1, size, 1, 1, 1) - 0.4).clamp(min=0))
+    images = torch.lerp(images, soft, (1.4 * drawn(0, 1) - 0.4).clamp(min=0))
     grey = images.mean(1, keepdim=True).expand_as(images)
-    images = torch.lerp(grey, images, _uniform(rng, 0.4, 1.3, size, 1, 1, 1))
-    light = _uniform(rng, 0.75, 1.25, size, 1, 1, 1)
-    tint = _uniform(rng, 0.88, 1.12, size, 3, 1, 1)
-    images = images * light * tint + _uniform(rng, -0.2, 0.2, size, 1, 1, 1)
+    images = torch.lerp(grey, images, drawn(0.4, 1.3))
+    images = images * drawn(0.75, 1.25) * drawn(0.88, 1.12, channels=3) + drawn(-0.2, 0.2)
     noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
-    return (images + 0.04 * _uniform(rng, 0, 1, size, 1, 1, 1) * noise).clamp(-1, 1)
+    return (images + 0.04 * drawn(0, 1) * noise).clamp(-1, 1)
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
