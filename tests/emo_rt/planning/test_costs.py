@@ -98,9 +98,13 @@ def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkey
     other = Bundle(fake.directory, replace(fake.manifest, name="retrained"))
     cost_of(other, "onnxruntime", 1, load)
     assert len(loaded) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(costs, "describe", lambda backend: f"{backend} of another version")
+        cost_of(fake, "onnxruntime", 1, load)
+    assert len(loaded) == 5
     costs.cache_file().write_text("{ torn")
     cost_of(fake, "onnxruntime", 1, load)
-    assert len(loaded) == 5
+    assert len(loaded) == 6
 
 
 def test_pasting_is_measured_once_and_costs_by_the_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
