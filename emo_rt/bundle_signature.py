@@ -143,10 +143,7 @@ def _sha256(directory: Path, name: str) -> str:
 def _content(path: Path) -> bytes:
     """All of a small file of a bundle."""
     try:
-        if not path.is_file():
-            raise OSError("it is no file")
-        with path.open("rb") as file:
-            return file.read(_MAX_BYTES)
+        return _small_file(path)
     except OSError as error:
         raise BundleError(f"bundle {path.parent}: {path.name} cannot be read ({reason(error)}); {_AGAIN}") from error
 
@@ -192,9 +189,14 @@ def _pem(path: Path) -> bytes:
             "signatures of bundles need cryptography, which is not installed: pip install cryptography"
         ) from None
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is no file")
-        with path.open("rb") as file:
-            return file.read(_MAX_BYTES)
+        return _small_file(path)
     except (OSError, ValueError) as error:
         raise InputError(f"key {path}: cannot be read ({reason(error)})") from error
+
+
+def _small_file(path: Path) -> bytes:
+    """The content of a file; a pipe would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file")
+    with path.open("rb") as file:
+        return file.read(_MAX_BYTES)

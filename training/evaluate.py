@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     instead = parser.add_argument_group("instead of the table of thresholds")
     quick = instead.add_mutually_exclusive_group()
     quick.add_argument("--quick", action="store_true", help="denoise in one step with right and wrong voices")
-    quick.add_argument("--ablate", action="store_true", help="leave out one condition after the other")
+    quick.add_argument("--ablate", action="store_true", help="leave out one condition after the other (8 x --videos)")
     number(instead, "--windows", int, 48, "windows of frames that --quick denoises")
     parser.add_argument(
         "--device",

@@ -13,23 +13,8 @@ from emo_rt.errors import InputError
 #: Formats of sound and video that hold what they play. Others, such as playlists, make FFmpeg open other files.
 SOUND_FORMATS = (
     *("wav", "w64", "aiff", "au", "caf", "voc", "ircam", "sox", "nistsphere"),
-    *(
-        "mp3",
-        "aac",
-        "loas",
-        "ac3",
-        "eac3",
-        "dts",
-        "truehd",
-        "mlp",
-        "amr",
-        "amrnb",
-        "amrwb",
-        "gsm",
-        "g722",
-        "g729",
-        "sbc",
-    ),
+    *("mp3", "aac", "loas", "ac3", "eac3", "dts", "truehd", "mlp"),
+    *("amr", "amrnb", "amrwb", "gsm", "g722", "g729", "sbc"),
     *("flac", "ogg", "wv", "ape", "tta", "tak", "shn", "mpc", "mpc8", "dsf", "iff", "oma", "xwma", "aa", "qcp"),
     *("mov", "matroska", "avi", "asf", "flv", "live_flv", "mpeg", "mpegts", "mxf", "nut", "rm", "nsv", "dv", "swf"),
 )

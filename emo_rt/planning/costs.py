@@ -24,7 +24,6 @@ from emo_rt.engines.registry import describe
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
-from emo_rt.planning.cost_cache import cache_file as cache_file
 from emo_rt.planning.cost_cache import change_costs, kept_or_measured
 
 #: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.

@@ -23,7 +23,7 @@ from emo_rt.bundle import Bundle, file_sha256
 from emo_rt.errors import InputError
 from emo_rt.jobs.job import Job
 from emo_rt.jobs.timing import Timing
-from emo_rt.planning.costs import cache_file
+from emo_rt.planning.cost_cache import cache_file
 
 
 def command(bundle: Path, image: Path, audio: Path, out: Path, *more: str) -> list[str]:

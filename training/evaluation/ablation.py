@@ -22,15 +22,15 @@ from training.evaluation.metrics import (
 from training.evaluation.reader import FaceReader
 from training.model.model import EmoModel
 
-#: What is left out, and the fields of `Conditions` that carry it. Those that a model does not have are not tried.
-ABLATIONS: dict[str, tuple[str, ...]] = {
-    "audio-attention": ("audio",),
-    "voice in the time embedding": ("audio_embedding",),
-    "motion keys": ("motion",),
-    "reference-attention": ("reference",),
-    "maps of portrait and motion frames": ("known_maps",),
-    "face locator": ("face_latents",),
-    "speed layers": ("speed",),
+#: What is left out, and the field of `Conditions` that carries it. Those that a model does not have are not tried.
+ABLATIONS = {
+    "audio-attention": "audio",
+    "voice in the time embedding": "audio_embedding",
+    "motion keys": "motion",
+    "reference-attention": "reference",
+    "maps of portrait and motion frames": "known_maps",
+    "face locator": "face_latents",
+    "speed layers": "speed",
 }
 
 
@@ -77,13 +77,13 @@ def ablation(
     rows: list[AblationRow] = []
     full: list[EvaluatedVideo] = []
     for name in ("", *_of_model(model)):
-        without, label = (ABLATIONS[name], f"without {name}") if name else ((), "full model")
+        label = f"without {name}" if name else "full model"
         generator = Generator(
             model,
             steps=options.steps,
             guidance_scale=options.guidance_scale,
             directory=options.out / "videos",
-            without=without,
+            without=ABLATIONS.get(name),
         )
         videos = generate_videos(generator, reader, chosen, frames, speed=speed, seed=options.seed, progress=label)
         full = full or videos

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class Generator:
         steps: int | None = None,
         guidance_scale: float | None = None,
         directory: Path | None = None,
-        without: Sequence[str] = (),
+        without: str | None = None,
     ) -> None:
         """Prepares the pipeline.
 
@@ -44,13 +44,13 @@ class Generator:
             steps: number of DDIM steps; None means the config's.
             guidance_scale: weight of the voice against no voice; None means the config's.
             directory: directory of the kept videos; None keeps none.
-            without: fields of `Conditions` that the Backbone does not get, for an ablation.
+            without: field of `Conditions` that the Backbone does not get, for an ablation.
         """
         self.model = model
         self.steps = model.config.steps if steps is None else steps
         self.guidance_scale = model.config.guidance_scale if guidance_scale is None else guidance_scale
         self._directory = directory
-        self._without = tuple(without)
+        self._without = without
         self._pipeline = EmoPipeline(model)
         self._fingerprint = _fingerprint_of_model(model) if directory else b""
 
@@ -72,7 +72,8 @@ class Generator:
         """
         if self._directory is None:
             return self._generated(portrait, face_box, waveform, frames, seed, speed)
-        settings = [asdict(face_box), frames, seed, speed, self.steps, self.guidance_scale, *self._without]
+        settings = [asdict(face_box), frames, seed, speed, self.steps, self.guidance_scale]
+        settings += [self._without] if self._without else []
         content = (self._fingerprint, json.dumps(settings).encode(), portrait.tobytes(), waveform.tobytes())
         path = self._directory / f"{hashlib.sha256(b'/'.join(content)).hexdigest()[:20]}.npz"
         if path.exists():
@@ -102,12 +103,14 @@ class Generator:
 
 
 @contextmanager
-def left_out(backbone: nn.Module, names: Collection[str]) -> Iterator[None]:
-    """While it lasts, a Backbone gets its conditions without the fields of these names."""
-    empty = {field.name: getattr(Conditions(), field.name) for field in fields(Conditions) if field.name in names}
+def left_out(backbone: nn.Module, name: str | None) -> Iterator[None]:
+    """While it lasts, a Backbone gets its conditions without the field of this name; None leaves them whole."""
 
     def emptied(_: nn.Module, arguments: tuple[object, ...]) -> tuple[object, ...]:
-        return tuple(replace(value, **empty) if isinstance(value, Conditions) else value for value in arguments)
+        return tuple(
+            replace(value, **{name: getattr(Conditions(), name)}) if name and isinstance(value, Conditions) else value
+            for value in arguments
+        )
 
     hook = backbone.register_forward_pre_hook(emptied)
     try:

@@ -19,7 +19,7 @@ from emo_rt.jobs import session as sessions
 from emo_rt.jobs.job import Job
 from emo_rt.media.framing import Canvas
 from emo_rt.media.portrait import read_picture
-from emo_rt.planning.costs import cache_file
+from emo_rt.planning.cost_cache import cache_file
 
 ORIGINAL = ("--framing", "original")
 BOX = ("--face-box", "132,60,100,100")

@@ -15,6 +15,7 @@ from emo_rt.bundle import STEP_GRAPHS, Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.planning import costs
+from emo_rt.planning.cost_cache import cache_file
 from emo_rt.planning.costs import Costs, correct, cost_of, measure_costs, measured_runs, solve_costs
 
 SLOW = Costs(0.1, 0.02, 0.02, 0.04, 0.01, 0.02)
@@ -102,7 +103,7 @@ def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkey
         patch.setattr(costs, "describe", lambda backend: f"{backend} of another version")
         cost_of(fake, "onnxruntime", 1, load)
     assert len(loaded) == 5
-    costs.cache_file().write_text("{ torn")
+    cache_file().write_text("{ torn")
     cost_of(fake, "onnxruntime", 1, load)
     assert len(loaded) == 6
 
@@ -119,7 +120,7 @@ def test_pasting_is_measured_once_and_costs_by_the_pixel(monkeypatch: pytest.Mon
     assert costs.picture_seconds(CONFIG, (2 * width, height)) == pytest.approx(seconds + 0.25)
     assert len(measured) == 1
     assert SLOW.with_picture(seconds).clip_seconds(FEW_GUIDED) == pytest.approx(SLOW.clip_seconds(FEW_GUIDED) + seconds)
-    costs.cache_file().write_text('{"torn": 3}')
+    cache_file().write_text('{"torn": 3}')
     assert costs.picture_seconds(CONFIG, costs.PICTURE) == seconds
     assert len(measured) == 2
 
@@ -132,11 +133,11 @@ def test_more_frames_take_longer_to_paste() -> None:
 def test_a_correction_scales_what_is_known_and_nothing_else(bundle: Path) -> None:
     fake = Bundle.load(bundle)
     correct(fake, "onnxruntime", 1, 2.0)
-    assert not costs.cache_file().exists()
+    assert not cache_file().exists()
     before = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
     correct(fake, "onnxruntime", 1, 2.0)
     correct(fake, "onnxruntime", 2, 7.0)
-    known = json.loads(costs.cache_file().read_text())
+    known = json.loads(cache_file().read_text())
     assert len(known) == 1
     after = cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known"))
     np.testing.assert_allclose(astuple(after), 2 * np.array(astuple(before)))
@@ -149,7 +150,7 @@ def test_the_cores_are_known_where_they_cannot_be_chosen(bundle: Path, monkeypat
     monkeypatch.setattr(costs, "measure_costs", lambda _: SLOW)
     fake = Bundle.load(bundle)
     assert cost_of(fake, "onnxruntime", None, lambda: Cascade.load(fake, threads=1)) == SLOW
-    assert " | 3 of 3 threads | " in next(iter(json.loads(costs.cache_file().read_text())))
+    assert " | 3 of 3 threads | " in next(iter(json.loads(cache_file().read_text())))
 
 
 def test_a_correction_keeps_the_order_of_the_backends_and_trusts_no_run_far(

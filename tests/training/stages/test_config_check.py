@@ -160,8 +160,15 @@ WRONG_JSON: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize("command", ["export", "export --dry-run", "training"])
-@pytest.mark.parametrize(("change", "words"), [row[1:] for row in WRONG_JSON], ids=[row[0] for row in WRONG_JSON])
+@pytest.mark.parametrize(
+    ("command", "change", "words"),
+    [
+        pytest.param(command, change, words, id=f"{name}-{command}")
+        for name, change, words in WRONG_JSON
+        for command in ("export", "export --dry-run", "training")
+        if not ("no network" in words and "--dry-run" in command)  # a dry run builds nothing
+    ],
+)
 def test_a_malformed_checkpoint_is_refused(
     command: str,
     change: Callable[[Path], object],
@@ -177,8 +184,6 @@ def test_a_malformed_checkpoint_is_refused(
     out = tmp_path / "out"
     if command == "training":
         code = main(["--stage", "vae", "--init", str(copy), "--data", str(tmp_path), "--out", str(out)])
-    elif "no network" in words and "--dry-run" in command:
-        pytest.skip("a dry run builds nothing")
     else:
         code = build.main(["--model", str(copy), "--out", str(out), *command.split()[1:]])
     error = capsys.readouterr().err
