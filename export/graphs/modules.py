@@ -20,6 +20,7 @@ from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.vae import to_float
+from training.model.warp import composed
 
 
 @dataclass
@@ -147,7 +148,8 @@ class ReferenceNetGraph(nn.Module):
         Returns:
             `reference_key_..` and `reference_value_..` (1, pixels, channels) of each spatial attention layer;
             `motion_first_key_..` to `motion_second_value_..` (pixels, n, channels) of each temporal module;
-            `known_maps` (1, block_out_channels[0], h, w) and `last_latents` (1, c, h, w) if the config has them.
+            `known_maps` (1, block_out_channels[0], h, w), and `last_latents` (1, c, h, w) or `portrait`
+            (1, 3, resolution, resolution), if the config has them.
         """
         dtype = dtype_of(self.model)
         portrait, motion = reference_latents.to(dtype), motion_latents[None].to(dtype)
@@ -177,7 +179,7 @@ class BackboneGraph(nn.Module):
 
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
-        self.backbone = model.backbone
+        self.backbone, self.vae = model.backbone, model.vae
         self.dtype = dtype_of(model)
 
     def forward(
@@ -202,13 +204,14 @@ class BackboneGraph(nn.Module):
             `next_latents` (f, c, h, w); of a full step also `deep_features` (f, channels, h, w).
         """
         both_voices, deep_features = _without_deep_features(conditions)
-        (prediction,), deep = self.predictions(latents, time_embedding, both_voices.conditional(), deep_features)
+        predictions, deep = self.predictions(latents, time_embedding, both_voices.conditional(), deep_features)
+        prediction = composed(predictions, both_voices, self.vae)[0]
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
     def predictions(
         self, latents: Tensor, time_embedding: Tensor, conditions: Conditions, deep_features: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Prediction for each voice of the conditions.
+        """Prediction of the Backbone for each voice of the conditions.
 
         Args:
             latents: noisy latents (f, c, h, w).
@@ -217,7 +220,8 @@ class BackboneGraph(nn.Module):
             deep_features: deep features of an earlier step for all voices (voices·f, channels, h, w).
 
         Returns:
-            predictions (voices, f, c, h, w) of float32; `deep_features` unless they were given.
+            predictions (voices, f, c, h, w) of float32, or (voices, f, c + WARP_MAPS, h, w) with a warp;
+            `deep_features` unless they were given.
         """
         conditions = conditions.to(self.dtype)
         given = None if deep_features is None else deep_features.to(self.dtype)
@@ -256,7 +260,8 @@ class GuidedBackboneGraph(BackboneGraph):
         """
         both_voices, deep_features = _without_deep_features(conditions)
         (without_voice, with_voice), deep = self.predictions(latents, time_embedding, both_voices, deep_features)
-        prediction = without_voice + guidance_scale * (with_voice - without_voice)
+        guided = without_voice + guidance_scale * (with_voice - without_voice)
+        prediction = composed(guided[None], both_voices, self.vae)[0]
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
 

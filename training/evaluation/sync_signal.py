@@ -22,6 +22,7 @@ from training.model.model import EmoModel
 from training.model.pipeline import voice_window
 from training.model.schedule import noise_scheduler
 from training.model.vae import decode_frames, encode_frames
+from training.model.warp import composed
 from training.samples.clip_folder import TrainingBatch
 from training.samples.regions import MOUTH_MARGIN, latent_shares, region_around
 
@@ -207,7 +208,8 @@ def _denoised_once(model: EmoModel, windows: Sequence[_Window], seed: int) -> tu
     predictions, losses = [], []
     for features in (right, wrong, torch.zeros_like(right)):
         place = model.voice_and_place(features, batch.head_speed, batch.face_region)
-        output = model.backbone(noisy, timestep, Conditions.merged(place, faces))
+        conditions = Conditions.merged(place, faces)
+        output = composed(model.backbone(noisy, timestep, conditions), conditions, model.vae)
         prediction = denoised_latents(scheduler, output, timestep, noisy)
         error = mouth * (prediction - clean).square()
         losses.append((error.flatten(1).sum(1) / (mouth.flatten(1).sum(1) * clean.shape[2])).cpu().numpy())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +10,7 @@ from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.temporal import TemporalModule
 from training.model.unet import UNet
+from training.model.warp import WARP_MAPS
 
 
 class Backbone(UNet):
@@ -25,8 +24,8 @@ class Backbone(UNet):
         )
         channels = config.block_out_channels[0]
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
-        shares = 2 if config.known_frames_mask else 0  # of the portrait and of the last motion frame
-        self.conv_out = nn.Conv2d(channels, config.latent_channels + shares, 3, padding=1)
+        outputs = config.latent_channels + (WARP_MAPS if config.portrait_warp else 0)
+        self.conv_out = nn.Conv2d(channels, outputs, 3, padding=1)
         if config.known_frames_in_latents:
             self.portrait_in = nn.Conv2d(config.latent_channels, channels, 3, padding=1)
             self.motion_in = nn.Conv2d(config.motion_frames * config.latent_channels, channels, 3, padding=1)
@@ -45,7 +44,7 @@ class Backbone(UNet):
         return Conditions(reference=dict(enumerate(key_value(*pair) for pair in pairs)))
 
     def known_frame_conditions(self, reference_latents: Tensor, motion_latents: Tensor) -> Conditions:
-        """`known_maps`, `last_latents` and `portrait_latents`, as far as the config has them.
+        """`known_maps`, and `last_latents` unless a warp takes their place, if the config has them.
 
         Where the motion frames are zeros, before the first clip, the portrait replaces them.
 
@@ -57,8 +56,9 @@ class Backbone(UNet):
             return Conditions()
         recent = torch.where(has_motion(motion_latents), motion_latents, reference_latents[:, None])
         known = self.portrait_in(reference_latents) + self.motion_in(recent.flatten(1, 2))
-        portrait = reference_latents if self.config.known_frames_mask else None
-        return Conditions(known_maps=known, last_latents=recent[:, -1], portrait_latents=portrait)
+        if self.config.portrait_warp:
+            return Conditions(known_maps=known)
+        return Conditions(known_maps=known, last_latents=recent[:, -1])
 
     def audio_conditions(self, audio_tokens: Tensor) -> Conditions:
         """`audio` of audio tokens (b, f, 2m + 1, audio_channels), and `audio_embedding` if the config has one."""
@@ -131,11 +131,7 @@ class Backbone(UNet):
         maps, embedding = self._first_maps(latents, time_embedding, conditions)
         maps, deep_features = self.walk(maps.flatten(0, 1), embedding.flatten(0, 1), visit, deep_features)
         out: Tensor = self.conv_out(nn.functional.silu(self.conv_norm_out(maps))).unflatten(0, (-1, frames))
-        if conditions.portrait_latents is not None and conditions.last_latents is not None:
-            out, shares = out[:, :, :-2], shares_of_known_frames(out[:, :, -2:])
-            out = out + shares[:, :, :1] * conditions.portrait_latents[:, None]
-            out = out + shares[:, :, 1:] * conditions.last_latents[:, None]
-        elif conditions.last_latents is not None and self.config.prediction_type == "sample":
+        if conditions.last_latents is not None and self.config.prediction_type == "sample":
             out = out + conditions.last_latents[:, None]
         return out, deep_features
 
@@ -160,15 +156,6 @@ class Backbone(UNet):
 
     def _blocks(self) -> list[BackboneBlock]:
         return [layer.block for layer in self.attention_layers()]  # type: ignore[misc]
-
-
-def shares_of_known_frames(logits: Tensor) -> Tensor:
-    """Shares of portrait and last frame from two logits for each latent (b, f, 2, h, w); the rest is that of nothing.
-
-    Logits of zero, as a new model gives them, mean nine tenths of known frames.
-    """
-    raised = torch.cat([logits + math.log(4.5), torch.zeros_like(logits[:, :, :1])], 2)
-    return raised.softmax(2)[:, :, :2]
 
 
 def has_motion(motion_latents: Tensor) -> Tensor:

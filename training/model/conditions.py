@@ -38,8 +38,7 @@ class Conditions:
             (b, block_out_channels[0], h, w).
         last_latents: latents of the frame before the clip (b, latent_channels, h, w). A Backbone that predicts the
             sample predicts the difference from them.
-        portrait_latents: latents of the portrait (b, latent_channels, h, w), for a Backbone that mixes them with the
-            last ones.
+        portrait: the portrait (b, 3, resolution, resolution) in [-1, 1], for a model that moves its pixels.
     """
 
     audio: Mapping[int, KeyValue] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Conditions:
     motion: Mapping[int, tuple[KeyValue, KeyValue]] = field(default_factory=dict)
     known_maps: Tensor | None = None
     last_latents: Tensor | None = None
-    portrait_latents: Tensor | None = None
+    portrait: Tensor | None = None
 
     @classmethod
     def merged(cls, *parts: Conditions) -> Conditions:
@@ -82,7 +81,7 @@ class Conditions:
             motion={module: (first[module], second[module]) for module in first if module in second},
             known_maps=tensors.get("known_maps"),
             last_latents=tensors.get("last_latents"),
-            portrait_latents=tensors.get("portrait_latents"),
+            portrait=tensors.get("portrait"),
         )
         known = conditions.named_tensors()
         unknown = [name for name in tensors if name not in known]
@@ -105,7 +104,7 @@ class Conditions:
             **_named("motion_second", {module: second for module, (_, second) in self.motion.items()}),
             "known_maps": self.known_maps,
             "last_latents": self.last_latents,
-            "portrait_latents": self.portrait_latents,
+            "portrait": self.portrait,
         }
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 

@@ -43,9 +43,8 @@ class EmoConfig:
             through convolutions beside its first one. If it predicts the sample, it then predicts the difference from
             the last motion frame, or from the portrait in a first clip (*ours*: without SD's weights, attention alone
             takes long to learn where to look).
-        known_frames_mask: whether it predicts the difference from a mixture of the portrait, the last motion frame and
-            nothing instead, whose shares it also predicts, for each latent of each frame (*ours*: behind a head that
-            turns, the last frame would leave a ghost).
+        portrait_warp: whether it predicts instead how the portrait's pixels move, how much of them each frame shows,
+            and what is new (*ours*: a face stays as sharp as the portrait, and a head that turns leaves no ghost).
         clip_frames: f, number of frames that are generated at once (paper: 12).
         motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
         temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).
@@ -91,7 +90,7 @@ class EmoConfig:
     audio_channels: int = 768
     audio_in_time_embedding: bool = False
     known_frames_in_latents: bool = False
-    known_frames_mask: bool = False
+    portrait_warp: bool = False
     clip_frames: int = 12
     motion_frames: int = 4
     temporal_positions: int = 32
@@ -134,8 +133,10 @@ class EmoConfig:
             raise ValueError(f"resolution {self.resolution} does not divide into the levels of the VAE and the UNet")
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise ValueError(f"prediction_type {self.prediction_type!r} is not epsilon, v_prediction or sample")
-        if self.known_frames_mask and not (self.known_frames_in_latents and self.prediction_type == "sample"):
-            raise ValueError("known_frames_mask needs known_frames_in_latents and a prediction of the sample")
+        if self.portrait_warp and not (self.known_frames_in_latents and self.prediction_type == "sample"):
+            raise ValueError("portrait_warp needs known_frames_in_latents and a prediction of the sample")
+        if self.portrait_warp and not self.vae_shortcut:
+            raise ValueError("portrait_warp needs vae_shortcut, which encodes what moves in each step")
         if self.prediction_type == "epsilon" and self.rescale_betas_zero_snr:
             raise ValueError("rescale_betas_zero_snr needs v_prediction or sample: epsilon has no signal in pure noise")
 

@@ -83,7 +83,14 @@ class EmoModel(nn.Module):
             self.backbone.reference_conditions([features[:batch] for features in reference]),
             self.backbone.motion_conditions(shaped),
             self.backbone.known_frame_conditions(reference_latents, motion_latents),
+            self.warp_conditions(reference_latents),
         )
+
+    def warp_conditions(self, reference_latents: Tensor) -> Conditions:
+        """`portrait` of its latents (b, c, h, w), if the config has a warp."""
+        if not self.config.portrait_warp:
+            return Conditions()
+        return Conditions(portrait=self.vae.decode(reference_latents))
 
     def save(self, directory: Path) -> None:
         """Write a checkpoint with weights rounded to float16. The model itself does not change."""

@@ -17,6 +17,7 @@ from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
 from training.model.vae import to_float, to_uint8
+from training.model.warp import composed
 
 
 class EmoPipeline:
@@ -105,6 +106,7 @@ class EmoPipeline:
             with_voice = self.model.backbone(latents, batch_timestep, voiced)
             without_voice = self.model.backbone(latents, batch_timestep, unvoiced)
             prediction = without_voice + scale * (with_voice - without_voice)
+            prediction = composed(prediction, voiced, self.model.vae)
             latents = self.scheduler.step(prediction, timestep, latents).prev_sample  # type: ignore[union-attr]
         return latents
 

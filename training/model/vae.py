@@ -59,6 +59,11 @@ class VAE(nn.Module):
         mode: Tensor = self.posterior(images).mode()
         return mode * self.scaling_factor
 
+    def encode_by_shortcut(self, images: Tensor) -> Tensor:
+        """The shortcut's part of `encode`: all of it, where the autoencoder has not been trained."""
+        latents: Tensor = self.shortcut_encoder(images.to(self.shortcut_encoder.weight.dtype))
+        return latents * self.scaling_factor
+
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
         return self.reconstruct(latents / self.scaling_factor)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
+from training.model.warp import POINTS, WARP_MAPS, composed, moved_portrait
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
@@ -97,13 +99,20 @@ class StageLoss:
         timestep = self._timesteps(size)
         noise = torch.randn_like(latents)
         noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
-        prediction = model.backbone(noisy.to(self.dtype), timestep, conditions, temporal=self.stage != "image")
+        raw = model.backbone(noisy.to(self.dtype), timestep, conditions, temporal=self.stage != "image")
+        prediction = composed(raw, conditions, model.vae)
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight
         channels = model.vae.channel_weights() ** recipe.coarse
         error = error * (channels / channels.mean())[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
-        return (loss_weights(self.scheduler, timestep) * per_sample).mean()
+        loss = (loss_weights(self.scheduler, timestep) * per_sample).mean()
+        if conditions.portrait is None:
+            return loss
+        with torch.no_grad():
+            frames = model.vae.decode(latents.to(self.dtype).flatten(0, 1))
+        moving = movement_error(raw[:, :, -WARP_MAPS:], conditions.portrait, frames, weight.flatten(0, 1))
+        return loss + recipe.movement_weight * moving
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:
         """Conditions of the image stage: the portrait, the face region, and the voice if the batch has one.
@@ -117,6 +126,7 @@ class StageLoss:
         faces = Conditions.merged(
             model.backbone.reference_conditions(model.reference_net(portrait)[0]),
             model.backbone.known_frame_conditions(portrait, no_motion),
+            model.warp_conditions(portrait),
         )
         if batch.waveform is None or batch.position is None:
             return Conditions.merged(faces, Conditions(face_latents=model.face_locator(region)))
@@ -175,6 +185,7 @@ class StageLoss:
         first = int(self.scheduler.timesteps[0])
         timestep = torch.full((len(latents),), first, device=self.device)
         prediction = self.model.backbone(latents.to(self.dtype), timestep, conditions)
+        prediction = composed(prediction, conditions, self.model.vae)
         generated = self.scheduler.step(prediction, first, latents).prev_sample  # type: ignore[union-attr]
         batch.motion_latents = torch.where(has_motion(motion), generated[:, -motion.shape[1] :].float(), motion)
 
@@ -185,6 +196,23 @@ class StageLoss:
         lowest = 0.6 * (high < self.recipe.high_noise)
         timesteps = (steps * (lowest + (1 - lowest) * place)).long().clamp(max=steps - 1)
         return timesteps.masked_fill(pure < self.recipe.pure_noise, steps - 1)
+
+
+def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tensor) -> Tensor:
+    """Mean difference () between frames and the portrait as it moves, as if nothing new covered it.
+
+    Pictures are small here, a pixel for each point of the warp: so a lip lies near to where it moves.
+
+    Args:
+        maps: predicted maps of the warp (b, f, WARP_MAPS, h, w)
+        portrait: the portrait (b, 3, resolution, resolution)
+        frames: true frames (b·f, 3, resolution, resolution)
+        weight: weight of each latent (b·f, 1, h, w)
+    """
+    pixels = frames.shape[-1] // (POINTS * maps.shape[-1])
+    moved, _ = moved_portrait(maps, avg_pool2d(portrait, pixels))
+    weight = weight.repeat_interleave(POINTS, -1).repeat_interleave(POINTS, -2)
+    return (weight * (moved - avg_pool2d(frames, pixels)).abs()).sum() / (3 * weight.sum())
 
 
 @torch.no_grad()

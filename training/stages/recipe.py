@@ -37,6 +37,8 @@ class Recipe:
         coarse: exponent of a latent channel's share in the picture, as the weight of its error (only with a VAE's
             shortcut): 0 counts all channels the same, 2 counts pixels, so that the larger, the more do light and shape
             weigh against lashes
+        movement_weight: weight of the difference between the frames and the portrait as a model's warp moves it, as if
+            nothing new covered it; without it, a model hardly finds out that a mouth is drawn by moving lips
         knows_speed: whether the video stage knows how fast the head turns, and trains the speed layers too (*ours*: a
             model that must guess where a head goes blurs it)
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
@@ -65,6 +67,7 @@ class Recipe:
     audio_dropout: float = 0.05
     first_clips: float = 0.1
     coarse: float = 1.0
+    movement_weight: float = 0.0
     knows_speed: bool = False
     own_motion: float = 0.0
     own_clips: int = 1

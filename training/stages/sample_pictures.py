@@ -10,6 +10,7 @@ from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
 from training.model.vae import to_uint8
+from training.model.warp import composed
 from training.samples.clip_folder import TrainingBatch
 
 
@@ -35,6 +36,7 @@ def diffusion_grid(model: EmoModel, batch: TrainingBatch, conditions: Conditions
     scheduler.set_timesteps(model.config.steps)
     for timestep in scheduler.timesteps:
         prediction = model.backbone(latents, timestep.to(device).expand(len(latents)), conditions, temporal=temporal)
+        prediction = composed(prediction, conditions, model.vae)
         latents = scheduler.step(prediction.float(), int(timestep), latents).prev_sample  # type: ignore[union-attr]
     frames = torch.linspace(0, true.shape[1] - 1, min(3, true.shape[1])).long()
     reference = batch.reference_latents.to(device)[:, None]

@@ -1,0 +1,68 @@
+"""How a frame shows the portrait itself (*ours*): where its pixels move, and how much of them is seen.
+
+Whoever predicts pictures predicts the mean of those that may come, and the mean of pictures is a blur. The mean of
+movements is a movement: what moves stays as sharp as the portrait.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate, pixel_shuffle
+
+from training.model.conditions import Conditions
+from training.model.vae import VAE
+
+#: Points of the movement along each side of a latent.
+POINTS = 4
+
+#: Maps that the Backbone predicts beside new latents: at each point how far right and down, and how much is seen.
+WARP_MAPS = 3 * POINTS**2
+
+#: How far a predicted 1 reaches, as a share of the picture's width. A larger reach is learned faster.
+REACH = 0.4
+
+
+def composed(prediction: Tensor, conditions: Conditions, vae: VAE) -> Tensor:
+    """What a prediction of the Backbone means: with a warp, new latents and those of the portrait as it moves.
+
+    Guidance comes before: it then reaches further with a movement, and does not blend two pictures.
+
+    Args:
+        prediction: output of the Backbone (b, f, c, h, w), or (b, f, c + WARP_MAPS, h, w) with a warp.
+        conditions: conditions of the clips. Only a model with a warp has a `portrait` there.
+        vae: its shortcut encodes what moves.
+
+    Returns:
+        what the config's `prediction_type` names (b, f, c, h, w).
+    """
+    if conditions.portrait is None:
+        return prediction
+    new, maps = prediction[:, :, :-WARP_MAPS], prediction[:, :, -WARP_MAPS:]
+    moved, share = moved_portrait(maps, conditions.portrait)
+    return new + vae.encode_by_shortcut(share * moved).unflatten(0, maps.shape[:2]).to(new.dtype)
+
+
+def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
+    """The portrait as it moves, and how much of it each frame shows.
+
+    Maps of zeros, as a new model gives them, mean nine tenths of the portrait, unmoved.
+
+    Args:
+        maps: predicted maps (b, f, WARP_MAPS, h, w).
+        portrait: the portrait (b, 3, R, R), at least POINTS pixels for each latent.
+
+    Returns:
+        pictures (b·f, 3, R, R), and shares (b·f, 1, R, R) from 0 to 1.
+    """
+    size = portrait.shape[-2:]
+    points = pixel_shuffle(maps.flatten(0, 1).float(), POINTS)
+    if points.shape[-2:] != size:
+        points = interpolate(points, size, mode="bilinear", align_corners=False)
+    unmoved = affine_grid(torch.eye(2, 3, device=maps.device)[None], [1, 1, *size], align_corners=False)
+    grid = unmoved + 2 * REACH * points[:, :2].movedim(1, -1)  # a picture is 2 wide there
+    repeated = portrait.float().repeat_interleave(maps.shape[1], 0)
+    moved = grid_sample(repeated, grid, padding_mode="border", align_corners=False)
+    return moved, (points[:, 2:] + math.log(9)).sigmoid()
