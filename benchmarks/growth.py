@@ -21,7 +21,8 @@ from training.model.model import EmoModel
 GROWTH_BACKENDS = ("onnxruntime", "openvino-bf16")
 #: Number of rounds of each size.
 _ROUNDS = 7
-_TIMED_GRAPHS = ("guided_backbone", "vae_decoder")
+#: The graphs that are timed: a step and the decoder.
+TIMED_GRAPHS = ("guided_backbone", "vae_decoder")
 
 
 def time_growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[int]) -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def time_growth(checkpoint: Path, frames: Sequence[int], resolutions: Sequence[i
         for count, side in tqdm(sizes, desc="sizes", unit="size"):
             changes = BuildOptions(clip_frames=count, resolution=side).config_changes
             made = export_graphs(EmoModel.load(checkpoint, **changes))
-            graphs = {name: made[name] for name in _TIMED_GRAPHS}
+            graphs = {name: made[name] for name in TIMED_GRAPHS}
             directory = Path(folder) / f"{count}-{side}"
             directory.mkdir()
             export_part(graphs, directory)
