@@ -16,18 +16,22 @@ from emo_rt.stopping import PATIENCE, is_stopped
 
 T = TypeVar("T")
 
-#: The threads that run, each with what stops it.
-_RUNNING: set[tuple[threading.Event, threading.Thread]] = set()
+#: The threads that run, in the order of their start, each with what stops it.
+_RUNNING: dict[threading.Thread, threading.Event] = {}
 #: Seconds that a program which ends waits for a thread.
 AT_EXIT = 30.0
 
 
 @atexit.register
 def _end_threads() -> None:
-    """Lets threads end before the interpreter does: one that is in a library would abort the process."""
-    for stopped, thread in list(_RUNNING):
+    """Lets threads end before the interpreter does: one that is in a library would abort the process.
+
+    A thread ends those that it started itself; if they ended first, it would wait for their items in vain.
+    """
+    for thread, stopped in list(_RUNNING.items()):
         stopped.set()
-        thread.join(AT_EXIT)
+        if thread.is_alive():
+            thread.join(AT_EXIT)
 
 
 def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
@@ -64,9 +68,8 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
                 items.close()
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    _RUNNING[thread] = stopped
     thread.start()
-    running = (stopped, thread)
-    _RUNNING.add(running)
     try:
         while True:
             item, error = ready.get()
@@ -79,7 +82,7 @@ def prefetch(items: Iterator[T], size: int = 1) -> Generator[T]:
         stopped.set()
         thread.join(PATIENCE if is_stopped() else None)
         if not thread.is_alive():
-            _RUNNING.discard(running)
+            _RUNNING.pop(thread, None)
 
 
 def decoded_clips(cascade: Cascade, clips: Iterator[DenoisedClip]) -> Generator[tuple[DenoisedClip, np.ndarray]]:

@@ -131,12 +131,13 @@ import subprocess
 import sys
 import numpy as np
 import emo_rt
-from emo_rt.cascade.prefetch import decoded_clips
+from emo_rt.cascade import prefetch
+prefetch.AT_EXIT = 600  # nothing is waited for in vain
 bundle = emo_rt.Bundle.load(emo_rt.DEFAULT_BUNDLE)
 cascade = emo_rt.Cascade.load(bundle, "onnxruntime", 1)
 portrait, face = np.zeros((128, 128, 3), np.uint8), emo_rt.Box(32, 32, 64, 64)
 voice = itertools.repeat(np.zeros(640, np.float32))
-decoded = decoded_clips(cascade, cascade.denoise(portrait, face, voice, emo_rt.Sampling(8, 3.0, 8)))
+decoded = prefetch.decoded_clips(cascade, cascade.denoise(portrait, face, voice, emo_rt.Sampling(4, 3.0, 4)))
 next(decoded)
 print("one clip")
 """
