@@ -21,7 +21,6 @@ from export.graphs.exporter import convert
 from export.graphs.modules import export_graphs
 from export.graphs.onnx_file import export_part, graph_spec
 from export.manifest import noise_schedule, runtime_config
-from export.quick_rules import quick_rules
 from training.evaluation.metrics import psnr
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
@@ -65,8 +64,7 @@ def float16_cascade(bundle: Bundle, directory: Path) -> Cascade:
 
     @functools.cache
     def engine(name: str) -> OnnxRuntimeEngine:
-        with quick_rules():
-            export_part({name: made[name]}, directory)
+        export_part({name: made[name]}, directory)
         path = directory / f"{name}.onnx"
         return OnnxRuntimeEngine(name, path, graph_spec(path))
 
