@@ -12,8 +12,6 @@ first used: `import emo_rt` by itself is quick.
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False  # as type checkers read it, without importing `typing`
 if TYPE_CHECKING:
     import typing
@@ -86,6 +84,8 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 def __getattr__(name: str) -> typing.Any:
     """Loads a public name when it is first used (PEP 562)."""
+    import importlib
+
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("emo-rt")
     if name not in _MODULES:

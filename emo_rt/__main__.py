@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-# Little is imported here: until `main` says that the process is its own, Ctrl-C is a traceback.
-import importlib
+# Nothing else is imported before `main` says that the process is its own: until then, Ctrl-C is a traceback.
 import sys
-from collections.abc import Sequence
 
 from emo_rt.stopping import own_process
 
@@ -29,7 +27,7 @@ examples:
 The first one makes a demo, out/demo.mp4; `{prog} run --help` lists all options."""
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:
+def main(arguments: list[str] | None = None, prog: str = "emo-rt") -> int:
     """Runs the command that the first word names.
 
     Args:
@@ -41,6 +39,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:
     """
     if arguments is None:
         own_process()
+    import importlib
+
     console = importlib.import_module("emo_rt.console")
     if arguments is None:
         console.open_missing_streams()
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "emo-rt") -> int:
     return 2
 
 
-def _show_help(words: Sequence[str], prog: str) -> None:
+def _show_help(words: list[str], prog: str) -> None:
     """Prints the help or the version, and ends the process if a word asks for that."""
     import argparse
     from importlib.metadata import version

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from emo_rt.errors import EmoError, InputError, printable
-from emo_rt.stopping import STOPPED, interruptible
+from emo_rt.interrupts import interruptible
+from emo_rt.stopping import STOPPED
 
 
 class CommandParser(argparse.ArgumentParser):

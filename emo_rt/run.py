@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from emo_rt.stopping import STOPPED, Process, is_stopped, leave, own_process
+
+if __name__ == "__main__":
+    own_process()  # before the imports that take long
+
 import argparse
 import dataclasses
 import sys
@@ -10,16 +15,12 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from emo_rt.stopping import STOPPED, interruptible, is_stopped, leave, own_process, owns_process
-
-if __name__ == "__main__":
-    own_process()  # before the imports that take long
-
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
 from emo_rt.console import CommandParser, lasting_stderr, open_missing_streams, say
 from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError, printable, reason
+from emo_rt.interrupts import interruptible
 from emo_rt.jobs.batch import read_jobs
 from emo_rt.jobs.parsing import (
     MAX_THREADS,
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _stopped(error: BaseException) -> int:
     words = "; ".join(getattr(error, "__notes__", ["nothing written"]))
-    if owns_process():
+    if Process.own:
         leave(printable(words))
     say(f"emo_rt: stopped; {words}")
     return STOPPED

@@ -99,26 +99,34 @@ def test_a_command_stops_before_it_has_begun(started: Any, number: signal.Signal
     assert ends_soon(process) == "emo_rt: stopped; nothing written"
 
 
-def test_the_command_as_a_module_hears_signals_before_it_imports_anything_heavy(started: Any) -> None:
-    """The import of NumPy is interrupted, which makes another error of it."""
-    program = """
+EARLY = """
 import os, runpy, sys
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
-        if name == "numpy":
+        if name == {imported!r}:
             os.kill(os.getpid(), 2)
 sys.meta_path.insert(0, Interrupt())
-sys.argv = ["run"]
-runpy.run_module("emo_rt.run", run_name="__main__", alter_sys=True)
+sys.argv = ["emo-rt", *{words}]
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
-    assert ends_soon(started("-c", program)) == "emo_rt: stopped; nothing written"
+
+
+@pytest.mark.parametrize("imported", ["threading", "argparse", "numpy"])
+@pytest.mark.parametrize(("module", "words"), [("emo_rt", ["run"]), ("emo_rt.run", [])])
+def test_a_command_hears_signals_before_it_imports_anything_heavy(
+    started: Any, module: str, words: list[str], imported: str
+) -> None:
+    """An interrupt while NumPy is imported would become another error."""
+    process = started("-c", EARLY.format(imported=imported, module=module, words=words))
+    assert ends_soon(process) == "emo_rt: stopped; nothing written"
 
 
 LOST = """
 import time
-from emo_rt import stopping
-stopping.own_process()
-with stopping.interruptible():
+from emo_rt.interrupts import interruptible
+from emo_rt.stopping import own_process
+own_process()
+with interruptible():
     for last in (False, True):
         try:
             print("ready" if not last else "lost", flush=True)
