@@ -33,6 +33,7 @@ def interruptible() -> Iterator[None]:
         with _watchdog() if Process.own else contextlib.nullcontext():
             yield
     finally:
+        Process.done = "the command had ended"
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if not Process.own:

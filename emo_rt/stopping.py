@@ -28,10 +28,12 @@ class Process:
     Attributes:
         own: whether the command is all that it does: then it may be ended at any time
         stopped: whether a signal has come
+        done: what there is to say when it is ended outside of the command
     """
 
     own = False
     stopped = False
+    done = "nothing written"
 
 
 def own_process() -> None:
@@ -52,7 +54,7 @@ def is_stopped() -> bool:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    leave("nothing written")
+    leave(Process.done)
 
 
 def leave(words: str) -> NoReturn:

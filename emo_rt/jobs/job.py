@@ -60,7 +60,7 @@ class Progress:
 class _State(Enum):
     OPEN = auto()  # the directory is as an earlier run left it
     RUNNING = auto()
-    DONE = auto()  # the directory is gone
+    DONE = auto()  # the video is in its place
 
 
 class Job:
@@ -121,7 +121,11 @@ class Job:
     ) -> None:
         running = self._state is _State.RUNNING
         kept = running and self.keep and self.progress.clips
-        if kept and error is not None:
+        if self._state is _State.DONE:
+            self._remove_job()  # again, if that was interrupted
+            if error is not None:
+                error.add_note("the video is complete")
+        elif kept and error is not None:
             total = f"{self.progress.frames} of {counted_frames(self.frames)}" if self.frames else ""
             done = total or counted_frames(self.progress.frames)
             error.add_note(f"{done} are done, and the same command goes on from there")
@@ -255,13 +259,15 @@ class Job:
             InputError: if the video cannot be put there.
         """
         with explained(self.out):
-            os.replace(self.video, self._target)
-        self._state = _State.DONE
+            try:
+                os.replace(self.video, self._target)
+            finally:  # an interrupt comes when the file is where it belongs
+                if not self.video.exists():
+                    self._state = _State.DONE
         self._remove_job()
 
     def discard(self) -> None:
         """Removes every trace of the job."""
-        self._state = _State.DONE
         self._remove_job()
         self._remove_directories()
 

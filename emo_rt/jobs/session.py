@@ -155,8 +155,8 @@ class Session:
             if self.signature is not None:
                 sign(self.signature, job.video, request.out.name, facts)
             job.finish()
-        if self.provenance:
-            write_beside(request.out, facts)
+            if self.provenance:
+                write_beside(request.out, facts)
         return self._result(request, job.progress.frames, timing)
 
     def _earlier_plan(self, job: Job, provenance: Provenance) -> Plan | None:

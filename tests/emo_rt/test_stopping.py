@@ -144,6 +144,21 @@ def test_a_signal_that_gets_lost_in_a_library_ends_the_command_all_the_same(star
     assert ends_soon(process) == "emo_rt: stopped; what is done of the video stays"
 
 
+ENDED = """
+import os
+from emo_rt.interrupts import interruptible
+from emo_rt.stopping import own_process
+own_process()
+with interruptible():
+    pass
+os.kill(os.getpid(), 2)
+"""
+
+
+def test_a_signal_after_the_command_does_not_call_its_work_unwritten(started: Any) -> None:
+    assert ends_soon(started("-c", ENDED)) == "emo_rt: stopped; the command had ended"
+
+
 @pytest.mark.parametrize("sent", [b"", b"RIFF", b"ID3\x03" + bytes(2000)])
 @BOTH
 def test_a_silent_pipe_is_not_waited_for(

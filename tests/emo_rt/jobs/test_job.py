@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,3 +150,30 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="output"), Job(tmp_path / "file" / "out.mp4"):
         pytest.fail("it was opened")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("interrupted", ["replace", "unlink"])
+def test_an_interrupt_while_a_job_finishes_leaves_the_video_alone_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    """It comes once, right after the file was moved, or between two files of the job that are removed."""
+    where = {"replace": os, "unlink": Path}[interrupted]
+    real = getattr(where, interrupted)
+
+    def once(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
+        monkeypatch.setattr(where, interrupted, real)
+        raise KeyboardInterrupt
+
+    def finish() -> None:
+        with Job(tmp_path / "out.mp4") as job:
+            job.start({})
+            job.append(clip(0), LATENTS)
+            job.video.write_bytes(b"video")
+            monkeypatch.setattr(where, interrupted, once)
+            job.finish()
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        finish()
+    assert stopped.value.__notes__ == ["the video is complete"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
