@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO
 
 from emo_rt.errors import EmoError, InputError, printable
 from emo_rt.interrupts import interruptible
-from emo_rt.stopping import STOPPED
+from emo_rt.stopping import ENDED, STOPPED, Process
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -34,9 +34,11 @@ def run_command(
     Returns:
         The exit code: 0, 2 for what the user can put right, 130 if it was stopped.
     """
-    with lasting_stderr(), interruptible():
+    with lasting_stderr():
         try:
-            action(parser.parse_args(arguments))
+            with interruptible():
+                action(parser.parse_args(arguments))
+                Process.done = ENDED
         except EmoError as error:
             say(f"emo_rt: error: {error}")
             return 2

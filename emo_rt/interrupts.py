@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from emo_rt.stopping import SIGNALS, Process, heard_signals, leave
+from emo_rt.stopping import NOTHING, SIGNALS, Process, heard_signals, leave
 
 #: Seconds after a signal at which a command ends at the latest, whatever its threads still compute.
 LATEST = 1.5
@@ -27,13 +27,12 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    Process.stopped = False
+    Process.stopped, Process.done = False, NOTHING
     before = {number: signal.signal(number, _interrupt) for number in heard_signals()}
     try:
         with _watchdog() if Process.own else contextlib.nullcontext():
             yield
     finally:
-        Process.done = "the command had ended"
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if not Process.own:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_rt.stopping import STOPPED, Process, is_stopped, leave, own_process
+from emo_rt.stopping import ENDED, STOPPED, Process, is_stopped, leave, own_process
 
 if __name__ == "__main__":
     own_process()  # before the imports that take long
@@ -63,19 +63,27 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m emo_rt.r
     Returns:
         The exit code: 0, 2 for what the user can put right, 130 if it was stopped.
     """
-    with lasting_stderr(), interruptible():
+    with lasting_stderr():
         try:
-            return _run(_parser(prog).parse_args(arguments))
-        except BaseException as error:
-            if is_stopped() or isinstance(error, KeyboardInterrupt):  # a library may have made another error of it
-                return _stopped(error)
-            if isinstance(error, EmoError):
-                say(f"emo_rt: error: {_in_one_line(error)}")
-                return 2
-            if isinstance(error, MemoryError):
-                say("emo_rt: error: there is not enough memory; give a smaller picture, or end other programs")
-                return 2
-            raise
+            with interruptible():
+                return _answered(arguments, prog)
+        except KeyboardInterrupt as error:  # it came while engines were unloaded
+            return _stopped(error)
+
+
+def _answered(arguments: Sequence[str] | None, prog: str) -> int:
+    try:
+        return _run(_parser(prog).parse_args(arguments))
+    except BaseException as error:
+        if is_stopped() or isinstance(error, KeyboardInterrupt):  # a library may have made another error of it
+            return _stopped(error)
+        if isinstance(error, EmoError):
+            say(f"emo_rt: error: {_in_one_line(error)}")
+            return 2
+        if isinstance(error, MemoryError):
+            say("emo_rt: error: there is not enough memory; give a smaller picture, or end other programs")
+            return 2
+        raise
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -85,14 +93,17 @@ def _run(options: argparse.Namespace) -> int:
     bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
     verbose = not options.quiet
     session = Session(bundle, _generation_options(options), signature, provenance=options.provenance, verbose=verbose)
+    code = 0
     if jobs is not None:
-        return make_all(session, jobs, resume=options.resume)
-    _report(session.make(request, resume=options.resume), quiet=options.quiet)
-    return 0
+        code = make_all(session, jobs, resume=options.resume)
+    else:
+        _report(session.make(request, resume=options.resume), quiet=options.quiet)
+    Process.done = ENDED
+    return code
 
 
 def _stopped(error: BaseException) -> int:
-    words = "; ".join(getattr(error, "__notes__", ["nothing written"]))
+    words = "; ".join(getattr(error, "__notes__", [Process.done]))
     if Process.own:
         leave(printable(words))
     say(f"emo_rt: stopped; {words}")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Exit code of a command that was stopped.
 STOPPED = 130
+#: What a command has done at its start, and when all that is left is to return.
+NOTHING, ENDED = "nothing written", "the command had ended"
 #: Seconds that a command which was stopped waits for a thread of its own.
 PATIENCE = 0.5
 #: The signals that stop a command.
@@ -28,12 +30,12 @@ class Process:
     Attributes:
         own: whether the command is all that it does: then it may be ended at any time
         stopped: whether a signal has come
-        done: what there is to say when it is ended outside of the command
+        done: what the command has done until now, as it is said when a signal ends it
     """
 
     own = False
     stopped = False
-    done = "nothing written"
+    done = NOTHING
 
 
 def own_process() -> None:

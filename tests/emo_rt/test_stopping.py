@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,19 +146,39 @@ def test_a_signal_that_gets_lost_in_a_library_ends_the_command_all_the_same(star
     assert ends_soon(process) == "emo_rt: stopped; what is done of the video stays"
 
 
-ENDED = """
-import os
-from emo_rt.interrupts import interruptible
+AFTERWARDS = """
+import os, sys
+from emo_rt import run
 from emo_rt.stopping import own_process
 own_process()
-with interruptible():
-    pass
+run.Session = lambda *_, **__: type("Session", (), {"make": lambda *_, **__: None})()
+run._report = lambda *_, **__: None
+run.main([])
 os.kill(os.getpid(), 2)
 """
 
 
-def test_a_signal_after_the_command_does_not_call_its_work_unwritten(started: Any) -> None:
-    assert ends_soon(started("-c", ENDED)) == "emo_rt: stopped; the command had ended"
+def test_a_signal_after_the_command_does_not_call_the_video_unwritten(started: Any) -> None:
+    assert ends_soon(started("-c", AFTERWARDS)) == "emo_rt: stopped; the command had ended"
+
+
+def test_an_interrupt_while_engines_unload_does_not_call_the_video_unwritten(
+    bundle: Path, portrait: Path, voice: Path, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is raised when the library that unloads them has returned: behind the block that catches others."""
+    from emo_rt import run
+
+    @contextlib.contextmanager
+    def interrupted_at_its_end() -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "interruptible", interrupted_at_its_end)
+    files = ["--bundle", bundle, "--image", portrait, "--audio", voice, "--out", tmp_path / "out.mp4"]
+    options = ["--backend", "onnxruntime", "--threads", "1", "--steps", "1"]
+    assert run.main([*map(str, files), *options]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "emo_rt: stopped; the command had ended"
+    assert (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.parametrize("sent", [b"", b"RIFF", b"ID3\x03" + bytes(2000)])
