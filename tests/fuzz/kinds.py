@@ -196,6 +196,20 @@ class Jobs:
             self.request.out.unlink(missing_ok=True)
 
 
+class Bits(Jobs):
+    """The same folders with a single bit turned, anywhere in their files."""
+
+    def mutation(self, number: int) -> list[tuple[str, bytes]]:
+        bit = Random(f"bits {number}").randrange(8 * sum(map(len, self.files.values())))
+        for name, content in self.files.items():
+            if bit < 8 * len(content):
+                data = bytearray(content)
+                data[bit // 8] ^= 1 << bit % 8
+                return [(name, bytes(data))]
+            bit -= 8 * len(content)
+        raise AssertionError
+
+
 #: What makes each kind, in a folder of its own.
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "pictures": lambda folder: Files("pictures", folder, _pictures, seeds.PICTURE_WORDS, read_image),
@@ -204,6 +218,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "tables": lambda folder: Files("tables", folder, seeds.tables, seeds.TABLE_WORDS, _read_table),
     "bundles": Bundles,
     "jobs": Jobs,
+    "bits": Bits,
 }
 _pictures, _sounds = cache(seeds.pictures), cache(seeds.sounds)
 
