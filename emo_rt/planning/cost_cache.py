@@ -24,7 +24,9 @@ def cache_file() -> Path:
     return Path(platformdirs.user_cache_dir("emo-rt", appauthor=False)) / "costs.json"
 
 
-def kept_or_measured(key: str, names: Collection[str], measure: Callable[[], Mapping[str, float]]) -> dict[str, float]:
+def kept_or_measured(
+    key: str, names: Collection[str], measure: Callable[[], tuple[Mapping[str, float], bool]]
+) -> dict[str, float]:
     """The costs in the cache, or those measured now.
 
     One process measures at a time: side by side, each would find the machine slow. The others wait, and take what was
@@ -33,7 +35,7 @@ def kept_or_measured(key: str, names: Collection[str], measure: Callable[[], Map
     Args:
         key: all that the costs depend on
         names: names of the costs
-        measure: function that measures them, seconds by name
+        measure: function that measures them: seconds by name, and whether they are worth keeping
 
     Returns:
         seconds by name
@@ -43,9 +45,10 @@ def kept_or_measured(key: str, names: Collection[str], measure: Callable[[], Map
     with _alone("measuring", WHILE_MEASURING):
         if (known := _read().get(key)) and set(known) == set(names):
             return known
-        measured = dict(measure())
-        change_costs(lambda costs: {**costs, key: measured})
-        return measured
+        measured, keep = measure()
+        if keep:
+            change_costs(lambda costs: {**costs, key: measured})
+        return dict(measured)
 
 
 def change_costs(change: Callable[[dict[str, dict[str, float]]], Mapping[str, Mapping[str, float]]]) -> None:

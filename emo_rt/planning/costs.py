@@ -6,8 +6,6 @@ import hashlib
 import itertools
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,9 +23,11 @@ from emo_rt.media.boxes import Box
 from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
 from emo_rt.planning.cost_cache import change_costs, kept_or_measured
+from emo_rt.planning.own_time import Usage
+from emo_rt.planning.steady import measure_steadily
 
-#: Clips of each measured run. The first one fills the prefetch threads; the median of the others counts.
-CLIPS_PER_RUN = 4
+#: Clips of each measured run. The first one fills the prefetch threads; the second one counts.
+CLIPS_PER_RUN = 2
 #: Width and height of the picture that pasting is measured with, pixels, and the side of the square in it.
 PICTURE, SQUARE = (1280, 720), 480
 #: Factor by which one run may raise the costs: it may have met a busy machine, or one that slept.
@@ -101,28 +101,32 @@ def solve_costs(runs: Sequence[Sampling], seconds: Sequence[float], first_second
     return Costs(start, clip, **dict(zip(STEP_GRAPHS, steps, strict=True)))
 
 
-def measure_costs(cascade: Cascade) -> Costs:
-    """Measures the costs of a cascade by making clips of noise."""
+def measure_costs(cascade: Cascade) -> tuple[Costs, bool]:
+    """Measures the costs of a cascade by making clips of noise.
+
+    Returns:
+        The costs, and whether they are worth keeping: two measurements agreed.
+    """
     runs = measured_runs(cascade.config.guidance_scale)
     warm_up = Sampling(1, cascade.config.guidance_scale, guided_steps=1)
     _time_clips(cascade, warm_up, clips=1)  # engines are slow at first
-    times = [_time_clips(cascade, run, CLIPS_PER_RUN) for run in runs]
-    return solve_costs(runs, [statistics.median(later) for _, *later in times], first_seconds=times[0][0])
+    times, steady = measure_steadily(lambda: np.array([_time_clips(cascade, run, CLIPS_PER_RUN) for run in runs]))
+    return solve_costs(runs, times[:, -1].tolist(), first_seconds=float(times[0, 0])), steady
 
 
 def _time_clips(cascade: Cascade, sampling: Sampling, clips: int) -> list[float]:
-    """The seconds until the first clip of noise is encoded, and from each clip to the next."""
+    """The seconds until the first clip of noise is encoded, and from each clip to the next, alone on the machine."""
     config = cascade.config
     portrait, face, chunk = _noise_inputs(config)
     # One clip more than is timed: while a clip is decoded, the next one is denoised.
     frames_at_most = (clips + 1) * config.clip_frames
     denoised = cascade.denoise(portrait, face, itertools.repeat(chunk), sampling, max_frames=frames_at_most)
-    written = [time.perf_counter()]
+    written = [Usage.now()]
     with closing(decoded_clips(cascade, denoised)) as decoded:
         for _, frames in itertools.islice(decoded, clips):
             encode_clip(frames, config.frames_per_second)
-            written.append(time.perf_counter())
-    return [after - before for before, after in itertools.pairwise(written)]
+            written.append(Usage.now())
+    return [after.alone_since(before) for before, after in itertools.pairwise(written)]
 
 
 def _noise_inputs(config: RuntimeConfig) -> tuple[np.ndarray, Box, np.ndarray]:
@@ -146,12 +150,20 @@ def picture_seconds(config: RuntimeConfig, size: tuple[int, int]) -> float:
     if more <= 0:
         return 0.0
     key = f"pasting {config.clip_frames} frames of {config.resolution} pixels | {_threads(None)} | {_processor()}"
-    known = kept_or_measured(key, ["pixel"], lambda: {"pixel": measure_pasting(config) / (PICTURE[0] * PICTURE[1])})
-    return known["pixel"] * more
+    return kept_or_measured(key, ["pixel"], lambda: _measure_pixel(config))["pixel"] * more
 
 
-def measure_pasting(config: RuntimeConfig) -> float:
-    """Measures the seconds in which a clip is pasted into a picture of the size `PICTURE` and encoded."""
+def _measure_pixel(config: RuntimeConfig) -> tuple[dict[str, float], bool]:
+    seconds, steady = measure_pasting(config)
+    return {"pixel": seconds / (PICTURE[0] * PICTURE[1])}, steady
+
+
+def measure_pasting(config: RuntimeConfig) -> tuple[float, bool]:
+    """Measures the seconds in which a clip is pasted into a picture of the size `PICTURE` and encoded.
+
+    Returns:
+        The seconds, and whether they are worth keeping.
+    """
     random, (width, height) = np.random.default_rng(0), PICTURE
     shapes = Image.fromarray(random.integers(256, size=(height // 24, width // 24, 3), dtype=np.uint8))
     grain = random.integers(-4, 5, size=(height, width, 3))
@@ -160,12 +172,15 @@ def measure_pasting(config: RuntimeConfig) -> float:
     canvas = Canvas(image, Box(x, y, SQUARE, SQUARE), Box(x + SQUARE / 4, y + SQUARE / 4, SQUARE / 2, SQUARE / 2), "")
     portrait = np.asarray(shapes.resize((config.resolution, config.resolution)))
     moving = np.stack([np.roll(portrait, frame, axis=1) for frame in range(config.clip_frames)])
-    seconds = []
-    for _ in range(CLIPS_PER_RUN):
-        started = time.perf_counter()
-        encode_clip(canvas.paste(moving), config.frames_per_second)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+
+    def measure() -> np.ndarray:
+        before = Usage.now()
+        for _ in range(CLIPS_PER_RUN):
+            encode_clip(canvas.paste(moving), config.frames_per_second)
+        return np.array([Usage.now().alone_since(before)])
+
+    seconds, steady = measure_steadily(measure)
+    return float(seconds.sum()) / CLIPS_PER_RUN, steady
 
 
 def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[], Cascade]) -> Costs:
@@ -181,7 +196,12 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
     """
     names = [field.name for field in fields(Costs)]
     key = " | ".join(_key(bundle, backend, threads))
-    return Costs(**kept_or_measured(key, names, lambda: asdict(measure_costs(load()))))
+    return Costs(**kept_or_measured(key, names, lambda: _measure_as_dict(load())))
+
+
+def _measure_as_dict(cascade: Cascade) -> tuple[dict[str, float], bool]:
+    costs, steady = measure_costs(cascade)
+    return asdict(costs), steady
 
 
 def correct(bundle: Bundle, backend: str, threads: int | None, factor: float) -> None:

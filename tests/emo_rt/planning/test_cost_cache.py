@@ -30,7 +30,7 @@ def write(text: str | bytes) -> None:
 )  # fmt: skip
 def test_costs_that_can_be_none_are_measured_again_and_spoil_no_others(costs: str) -> None:
     write(f'{{"other": {{"clip": 2.0}}, "key": {{"clip": {costs}, "step": 0}}}}')
-    assert kept_or_measured("key", GOOD, lambda: GOOD) == GOOD
+    assert kept_or_measured("key", GOOD, lambda: (GOOD, True)) == GOOD
     assert json.loads(cache_file().read_text()) == {"other": {"clip": 2.0}, "key": GOOD}
 
 
@@ -42,7 +42,7 @@ def test_costs_that_can_be_none_are_measured_again_and_spoil_no_others(costs: st
 )  # fmt: skip
 def test_a_cache_that_is_none_is_written_anew(text: str | bytes) -> None:
     write(text)
-    assert kept_or_measured("key", GOOD, lambda: GOOD) == GOOD
+    assert kept_or_measured("key", GOOD, lambda: (GOOD, True)) == GOOD
     assert kept_or_measured("key", GOOD, lambda: pytest.fail("the costs are known")) == GOOD
 
 
@@ -51,8 +51,15 @@ def test_without_a_cache_costs_are_measured_every_time(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     measured: list[int] = []
     for _ in range(2):
-        assert kept_or_measured("key", GOOD, lambda: measured.append(1) or GOOD) == GOOD
+        assert kept_or_measured("key", GOOD, lambda: measured.append(1) or (GOOD, True)) == GOOD
     assert len(measured) == 2
+
+
+def test_what_is_not_worth_keeping_is_measured_again() -> None:
+    disturbed = {"clip": 9.0, "step": 9.0}
+    assert kept_or_measured("key", GOOD, lambda: (disturbed, False)) == disturbed
+    assert not cache_file().exists()
+    assert kept_or_measured("key", GOOD, lambda: (GOOD, True)) == GOOD
 
 
 COLD_START = """
@@ -64,7 +71,7 @@ def measure():
     with log.open("a") as file: file.write("begin\\n")
     time.sleep(0.4)
     with log.open("a") as file: file.write("end\\n")
-    return {"clip": 0.25}
+    return {"clip": 0.25}, True
 print(kept_or_measured("one" if len(sys.argv) < 3 else sys.argv[2], ["clip"], measure)["clip"])
 """
 
@@ -83,7 +90,7 @@ def test_cold_starts_at_once_measure_one_after_another(tmp_path: Path, keys: tup
 HURRIED = """
 from emo_rt.planning import cost_cache
 cost_cache.WHILE_MEASURING = 0.1
-print(cost_cache.kept_or_measured("key", ["clip"], lambda: {"clip": 1.0}))
+print(cost_cache.kept_or_measured("key", ["clip"], lambda: ({"clip": 1.0}, True)))
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -66,18 +67,39 @@ def test_the_measured_runs_tell_every_graph_apart() -> None:
     assert np.linalg.matrix_rank(np.array(counts)) == 1 + len(STEP_GRAPHS)
 
 
-def test_a_measurement_times_each_run_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that adds up costs, and the frames of a cascade that runs no graph."""
+def played(monkeypatch: pytest.MonkeyPatch, slowness: Iterator[float]) -> list[Sampling]:
+    """Puts a clock that adds up costs in the place of `_time_clips`; returns the runs that it will have timed."""
     timed: list[Sampling] = []
 
     def time_clips(_: Cascade, sampling: Sampling, clips: int) -> list[float]:
         timed.append(sampling)
-        return [SLOW.first_frame(sampling), *[SLOW.clip_seconds(sampling)] * 3, 10.0]  # a late clip counts little
+        factor = next(slowness)
+        return [factor * SLOW.first_frame(sampling), *[factor * SLOW.clip_seconds(sampling)] * (clips - 1)]
 
     monkeypatch.setattr(costs, "_time_clips", time_clips)
-    measured = measure_costs(Cascade.load(Bundle.load(bundle), threads=1))
+    return timed
+
+
+def test_a_measurement_times_each_run_until_two_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = measured_runs(CONFIG.guidance_scale)
+    disturbed = [9.0, *[3.0] * 5, 1.0, 1.0, 1.7, 1.0, 1.0, *[1.0] * 5, *[1.05] * 5]
+    timed = played(monkeypatch, iter(disturbed))
+    measured, steady = measure_costs(Cascade.load(Bundle.load(bundle), threads=1))
     np.testing.assert_allclose(astuple(measured), astuple(SLOW), rtol=1e-9)
-    assert timed[1:] == measured_runs(CONFIG.guidance_scale)
+    assert steady
+    assert timed[1:] == runs * 4
+
+
+def test_costs_of_a_machine_that_does_not_calm_down_are_not_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Bundle.load(bundle)
+    monkeypatch.setattr("emo_rt.planning.steady.LONGEST", 0.0)
+    played(monkeypatch, iter([1.0, *[3.0] * 5, *[1.0] * 5]))
+    busy = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
+    np.testing.assert_allclose(astuple(busy), astuple(SLOW), rtol=1e-9)
+    assert not cache_file().exists()
+    played(monkeypatch, iter([1.0] * 11))
+    calm = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
+    assert cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known")) == calm
 
 
 def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +132,7 @@ def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkey
 
 def test_pasting_is_measured_once_and_costs_by_the_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[float] = []
-    monkeypatch.setattr(costs, "measure_pasting", lambda _: measured.append(0.25) or 0.25)
+    monkeypatch.setattr(costs, "measure_pasting", lambda _: measured.append(0.25) or (0.25, True))
     side = CONFIG.resolution
     assert costs.picture_seconds(CONFIG, (side, side)) == 0
     assert measured == []
@@ -126,7 +148,7 @@ def test_pasting_is_measured_once_and_costs_by_the_pixel(monkeypatch: pytest.Mon
 
 
 def test_more_frames_take_longer_to_paste() -> None:
-    few, many = (costs.measure_pasting(replace(CONFIG, clip_frames=frames)) for frames in (2, 12))
+    few, many = (costs.measure_pasting(replace(CONFIG, clip_frames=frames))[0] for frames in (2, 12))
     assert 0 < few < many
 
 
@@ -147,7 +169,7 @@ def test_the_cores_are_known_where_they_cannot_be_chosen(bundle: Path, monkeypat
     """macOS and Windows have no `os.sched_getaffinity`."""
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    monkeypatch.setattr(costs, "measure_costs", lambda _: SLOW)
+    monkeypatch.setattr(costs, "measure_costs", lambda _: (SLOW, True))
     fake = Bundle.load(bundle)
     assert cost_of(fake, "onnxruntime", None, lambda: Cascade.load(fake, threads=1)) == SLOW
     assert " | 3 of 3 threads | " in next(iter(json.loads(cache_file().read_text())))
@@ -157,7 +179,7 @@ def test_a_correction_keeps_the_order_of_the_backends_and_trusts_no_run_far(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Bundle.load(bundle)
-    monkeypatch.setattr(costs, "measure_costs", lambda _: SLOW)
+    monkeypatch.setattr(costs, "measure_costs", lambda _: (SLOW, True))
     for backend in ("onnxruntime", "openvino"):
         cost_of(fake, backend, 1, lambda: Cascade.load(fake, threads=1))
     correct(fake, "onnxruntime", 1, 1000.0)
