@@ -29,7 +29,8 @@ from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
 from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
 from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.credentials import Signature
-from emo_rt.planning.costs import Costs, correct, cost_of, picture_seconds
+from emo_rt.planning.cost_cache import cache_file
+from emo_rt.planning.costs import Costs, cost_of, picture_seconds
 from emo_rt.planning.planner import Plan, choose
 from emo_rt.planning.presets import Preset, read_presets
 from emo_rt.planning.rate_control import RateControl
@@ -200,18 +201,18 @@ class Session:
         # A live voice comes, and the viewer of a fragmented MP4 takes it, no faster than it plays.
         # Time that went into pasting says little of what clips cost.
         if not (request.streamed or rate_control.changed or source.canvas):
-            self._learn(plan, timing)
+            self._judge(plan, timing)
         return timing
 
-    def _learn(self, plan: Plan, timing: Timing) -> None:
-        """Corrects the costs by a long run: they were measured within seconds, and a machine's speed varies."""
+    def _judge(self, plan: Plan, timing: Timing) -> None:
+        """Says if a long run was not as fast as predicted. The costs stay: the same command has the same plan."""
         if math.isnan(plan.frames_per_second) or len(timing.written) < CLIPS_TO_JUDGE:
             return
         predicted, happened = plan.frames_per_second, timing.sustained_fps
-        correct(self.bundle, plan.backend, self.options.threads, math.sqrt(predicted / happened))
         if abs(predicted / happened - 1) > TOLERANCE:
             self._say(
-                f"{predicted:.1f} frames per second were predicted, {happened:.1f} came: later plans count on that"
+                f"{predicted:.1f} frames per second were predicted, {happened:.1f} came; "
+                f"to measure this machine again and plan anew, delete {cache_file()}"
             )
 
     def _result(self, request: Request, frames: int, timing: Timing) -> Result:

@@ -47,23 +47,18 @@ def kept_or_measured(
             return known
         measured, keep = measure()
         if keep:
-            change_costs(lambda costs: {**costs, key: measured})
+            _keep(key, measured)
         return dict(measured)
 
 
-def change_costs(change: Callable[[dict[str, dict[str, float]]], Mapping[str, Mapping[str, float]]]) -> None:
-    """Replaces the costs in the cache by what a function makes of them; does nothing if there can be no cache.
-
-    Args:
-        change: function of all costs, seconds by key and name
-    """
+def _keep(key: str, costs: Mapping[str, float]) -> None:
+    """Puts costs into the cache; does nothing if there can be no cache."""
     path = cache_file()
     with contextlib.suppress(OSError), _alone("writing", WHILE_WRITING):
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = _read()
-        if (after := change(before)) != before:
-            with atomic_write(Path(os.path.realpath(path))) as file:
-                file.write(json.dumps(after, indent=1).encode())
+        known = {**_read(), key: costs}
+        with atomic_write(Path(os.path.realpath(path))) as file:
+            file.write(json.dumps(known, indent=1).encode())
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from emo_rt.engines.registry import describe
 from emo_rt.media.boxes import Box
 from emo_rt.media.framing import Canvas
 from emo_rt.media.video import encode_clip
-from emo_rt.planning.cost_cache import change_costs, kept_or_measured
+from emo_rt.planning.cost_cache import kept_or_measured
 from emo_rt.planning.own_time import Usage
 from emo_rt.planning.steady import measure_steadily
 
@@ -30,8 +30,6 @@ from emo_rt.planning.steady import measure_steadily
 CLIPS_PER_RUN = 2
 #: Width and height of the picture that pasting is measured with, pixels, and the side of the square in it.
 PICTURE, SQUARE = (1280, 720), 480
-#: Factor by which one run may raise the costs: it may have met a busy machine, or one that slept.
-LARGEST_CORRECTION = 2.0
 
 
 @dataclass(frozen=True)
@@ -195,49 +193,15 @@ def cost_of(bundle: Bundle, backend: str, threads: int | None, load: Callable[[]
         load: function that loads the cascade; called only if the costs are measured
     """
     names = [field.name for field in fields(Costs)]
-    key = " | ".join(_key(bundle, backend, threads))
+    key = " | ".join(
+        [describe(backend), _threads(threads), _processor(), f"{bundle.manifest.name} {bundle.digest[:16]}"]
+    )
     return Costs(**kept_or_measured(key, names, lambda: _measure_as_dict(load())))
 
 
 def _measure_as_dict(cascade: Cascade) -> tuple[dict[str, float], bool]:
     costs, steady = measure_costs(cascade)
     return asdict(costs), steady
-
-
-def correct(bundle: Bundle, backend: str, threads: int | None, factor: float) -> None:
-    """Multiplies the cached costs of a bundle by a factor that a long run has shown.
-
-    Those with other backends change alike, if the costs with this one are known: what made the run slow would have
-    slowed them, too, and the choice between them stays.
-
-    Args:
-        bundle: verified bundle
-        backend: name of the backend
-        threads: number of CPU threads; None for one per core
-        factor: factor of all costs; more than `LARGEST_CORRECTION` counts as that
-    """
-    own, *where = _key(bundle, backend, threads)
-    factor = min(factor, LARGEST_CORRECTION)
-
-    def corrected(costs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        if " | ".join([own, *where]) not in costs:
-            return costs
-        return {
-            key: {name: factor * seconds for name, seconds in value.items()} if key.split(" | ")[1:] == where else value
-            for key, value in costs.items()
-        }
-
-    change_costs(corrected)
-
-
-def _key(bundle: Bundle, backend: str, threads: int | None) -> list[str]:
-    """All that the costs depend on, the backend first; together they are the key of the cache."""
-    return [
-        describe(backend),
-        _threads(threads),
-        _processor(),
-        f"{bundle.manifest.name} {bundle.digest[:16]}",
-    ]
 
 
 def _threads(threads: int | None) -> str:

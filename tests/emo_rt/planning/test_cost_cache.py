@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emo_rt.planning import cost_cache
-from emo_rt.planning.cost_cache import cache_file, change_costs, kept_or_measured
+from emo_rt.planning.cost_cache import cache_file, kept_or_measured
 
 CHECKOUT = Path(cost_cache.__file__).parents[2]
 GOOD = {"clip": 0.5, "step": 0.0}
@@ -103,7 +103,7 @@ def test_who_waits_for_a_process_that_hangs_goes_on_after_a_while() -> None:
     assert run.stdout == "{'clip': 1.0}\n"
 
 
-def test_changes_of_two_processes_are_both_kept() -> None:
-    change_costs(lambda costs: {**costs, "one": GOOD})
-    change_costs(lambda costs: {**costs, "two": GOOD})
+def test_the_costs_of_one_backend_leave_those_of_another() -> None:
+    for key in ("one", "two"):
+        kept_or_measured(key, GOOD, lambda: (GOOD, True))
     assert set(json.loads(cache_file().read_text())) == {"one", "two"}

@@ -17,7 +17,7 @@ from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.planning import costs
 from emo_rt.planning.cost_cache import cache_file
-from emo_rt.planning.costs import Costs, correct, cost_of, measure_costs, measured_runs, solve_costs
+from emo_rt.planning.costs import Costs, cost_of, measure_costs, measured_runs, solve_costs
 
 SLOW = Costs(0.1, 0.02, 0.02, 0.04, 0.01, 0.02)
 FEW_GUIDED = Sampling(4, 2.0, 1)
@@ -152,19 +152,6 @@ def test_more_frames_take_longer_to_paste() -> None:
     assert 0 < few < many
 
 
-def test_a_correction_scales_what_is_known_and_nothing_else(bundle: Path) -> None:
-    fake = Bundle.load(bundle)
-    correct(fake, "onnxruntime", 1, 2.0)
-    assert not cache_file().exists()
-    before = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
-    correct(fake, "onnxruntime", 1, 2.0)
-    correct(fake, "onnxruntime", 2, 7.0)
-    known = json.loads(cache_file().read_text())
-    assert len(known) == 1
-    after = cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known"))
-    np.testing.assert_allclose(astuple(after), 2 * np.array(astuple(before)))
-
-
 def test_the_cores_are_known_where_they_cannot_be_chosen(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS and Windows have no `os.sched_getaffinity`."""
     monkeypatch.delattr("os.sched_getaffinity")
@@ -173,16 +160,3 @@ def test_the_cores_are_known_where_they_cannot_be_chosen(bundle: Path, monkeypat
     fake = Bundle.load(bundle)
     assert cost_of(fake, "onnxruntime", None, lambda: Cascade.load(fake, threads=1)) == SLOW
     assert " | 3 of 3 threads | " in next(iter(json.loads(cache_file().read_text())))
-
-
-def test_a_correction_keeps_the_order_of_the_backends_and_trusts_no_run_far(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = Bundle.load(bundle)
-    monkeypatch.setattr(costs, "measure_costs", lambda _: (SLOW, True))
-    for backend in ("onnxruntime", "openvino"):
-        cost_of(fake, backend, 1, lambda: Cascade.load(fake, threads=1))
-    correct(fake, "onnxruntime", 1, 1000.0)
-    for backend in ("onnxruntime", "openvino"):
-        after = cost_of(fake, backend, 1, lambda: pytest.fail("the costs are known"))
-        np.testing.assert_allclose(astuple(after), costs.LARGEST_CORRECTION * np.array(astuple(SLOW)))
