@@ -175,7 +175,7 @@ def measure_pasting(config: RuntimeConfig) -> tuple[float, bool]:
         before = Usage.now()
         for _ in range(CLIPS_PER_RUN):
             encode_clip(canvas.paste(moving), config.frames_per_second)
-        return np.array([Usage.now().alone_since(before)])
+        return np.array([[Usage.now().alone_since(before)]])
 
     seconds, steady = measure_steadily(measure)
     return float(seconds.sum()) / CLIPS_PER_RUN, steady

@@ -19,7 +19,7 @@ def measure_steadily(
     """Repeats a measurement until the two fastest agree, or for `LONGEST` seconds.
 
     Args:
-        measure: function that measures some times, seconds
+        measure: function that measures times, seconds (rows, columns); those of the last column must agree in sum
         clock: function that returns the time in seconds
 
     Returns:
@@ -28,7 +28,11 @@ def measure_steadily(
     began, measured = clock(), [measure()]
     while True:
         measured.append(measure())
-        fastest, second = sorted(measured, key=np.sum)[:2]
-        steady = bool(second.sum() <= AGREEMENT * fastest.sum() + NOTHING_MUCH)
+        fastest, second = sorted(measured, key=_seconds)[:2]
+        steady = _seconds(second) <= AGREEMENT * _seconds(fastest) + NOTHING_MUCH
         if steady or clock() - began >= LONGEST:
             return fastest, steady
+
+
+def _seconds(times: np.ndarray) -> float:
+    return float(times[:, -1].sum())

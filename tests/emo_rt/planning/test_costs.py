@@ -82,7 +82,7 @@ def played(monkeypatch: pytest.MonkeyPatch, slowness: Iterator[float]) -> list[S
 
 def test_a_measurement_times_each_run_until_two_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = measured_runs(CONFIG.guidance_scale)
-    disturbed = [9.0, *[3.0] * 5, 1.0, 1.0, 1.7, 1.0, 1.0, *[1.0] * 5, *[1.05] * 5]
+    disturbed = [9.0, *[3.0] * 5, 1.0, 1.0, 3.0, 1.0, 1.0, *[1.0] * 5, *[1.05] * 5]
     timed = played(monkeypatch, iter(disturbed))
     measured, steady = measure_costs(Cascade.load(Bundle.load(bundle), threads=1))
     np.testing.assert_allclose(astuple(measured), astuple(SLOW), rtol=1e-9)

@@ -20,10 +20,10 @@ def played(totals: Iterable[float], took: float) -> tuple[float, bool, int]:
     def measure() -> np.ndarray:
         nonlocal now, count
         now, count = now + took, count + 1
-        return next(rest) * SECONDS * np.array([[0.75, 0.25]])
+        return SECONDS * np.array([[count, 0.75 * (total := next(rest))], [-count, 0.25 * total]])
 
     times, steady = measure_steadily(measure, clock=lambda: now)
-    return float(times.sum()) / SECONDS, steady, count
+    return float(times[:, -1].sum()) / SECONDS, steady, count
 
 
 @pytest.mark.parametrize(
