@@ -35,7 +35,7 @@ def compare_graph(recorded: RecordingEngine, engine: Engine, path: Path) -> dict
 
     Returns:
         `max_error`, the largest error of an output as a share of the output's range; `cosine`, the least cosine of an
-        output with PyTorch's; `psnr`, the least PSNR of an output in dB of its range.
+        output with PyTorch's; `psnr`, the least PSNR of an output in dB of its range. Each is NaN if an output is.
     """
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for index in recorded.compared:
@@ -47,9 +47,9 @@ def compare_graph(recorded: RecordingEngine, engine: Engine, path: Path) -> dict
             pairs += [(to_numpy(actual[key]), value) for key, value in call.outputs.items() if key != DEEP_FEATURES]
     doubles = [(a.astype(np.float64), b.astype(np.float64)) for a, b in pairs]
     return {
-        "max_error": max(float(np.abs(a - b).max()) / _range(b) for a, b in doubles),
-        "cosine": min(_cosine(a, b) for a, b in doubles),
-        "psnr": min(psnr(a, b, data_range=_range(b)) for a, b in doubles),
+        "max_error": float(np.max([np.abs(a - b).max() / _range(b) for a, b in doubles])),
+        "cosine": float(np.min([_cosine(a, b) for a, b in doubles])),
+        "psnr": float(np.min([psnr(a, b, data_range=_range(b)) for a, b in doubles])),
     }
 
 
