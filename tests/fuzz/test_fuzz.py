@@ -74,10 +74,10 @@ class Faulty:
     def use(self, number):
         if number == 2: raise KeyError("seed")
         if number == 3: time.sleep(60)
-        if number == 4: bytearray(b"x") * (3 << 29)
+        if number == 4: bytearray(b"x") * (3 << 27)
         if number == 5: os.abort()
 
-kinds.KINDS["tables"] = Faulty
+kinds.KINDS["tables"], watching.LARGEST = Faulty, 1 << 28
 watching.work("tables", int(sys.argv[4]), int(sys.argv[6]))
 """
 
@@ -94,6 +94,15 @@ def test_what_hangs_takes_memory_or_dies_is_told(
     assert "tables 3: over 2 s" in out
     assert "MiB of memory" in out
     assert "tables 5: the process died" in out
+
+
+def test_mutations_that_were_not_tried_are_not_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watching, "COMMAND", [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(watching, "START", 0.2)
+    assert watching.watch("tables", 0, 8) == 1
+    assert capsys.readouterr().out.startswith("tables None: over 0.2 s\ntables: 0 mutations, 1 failed")
 
 
 def test_the_command_repeats_a_mutation(tmp_path: Path) -> None:

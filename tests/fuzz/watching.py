@@ -57,7 +57,7 @@ def _peak() -> int:
 
 def watch(name: str, first: int, count: int) -> int:
     """Runs mutations in processes of their own, and returns how many failed."""
-    end, failed, slowest = first + count, 0, (0.0, first)
+    end, failed, tried, slowest = first + count, 0, 0, (0.0, first)
     with tqdm(total=count, desc=name, unit="mutation", mininterval=1) as bar:
         while first < end:
             with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, _Worker(name, first, end, folder) as worker:
@@ -73,14 +73,18 @@ def watch(name: str, first: int, count: int) -> int:
                         bar.update()
                     if word == "end":
                         break
-                    number, began = int(rest), time.monotonic()
+                    number, began, tried = int(rest), time.monotonic(), tried + 1
                 if line is None:
                     failed += 1
-                    took = f"over {LONGEST:g} s" if worker.runs() else f"the process died: {worker.last_words()}"
+                    took = (
+                        f"over {LONGEST if number is not None else START:g} s"
+                        if worker.runs()
+                        else f"the process died: {worker.last_words()}"
+                    )
                     tqdm.write(f"{name} {number}: {took}")
                     bar.update()
                 first = end if line == "end" or number is None else number + 1
-    print(f"{name}: {count} mutations, {failed} failed, the slowest took {slowest[0]:.2f} s ({slowest[1]})")
+    print(f"{name}: {tried} mutations, {failed} failed, the slowest took {slowest[0]:.2f} s ({slowest[1]})")
     return failed
 
 
