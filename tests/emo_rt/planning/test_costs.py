@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,51 +69,69 @@ def test_the_measured_runs_tell_every_graph_apart() -> None:
     assert np.linalg.matrix_rank(np.array(counts)) == 1 + len(STEP_GRAPHS)
 
 
-def played(monkeypatch: pytest.MonkeyPatch, slowness: Iterator[float]) -> list[Sampling]:
-    """Puts a clock that adds up costs in the place of `_time_clips`; returns the runs that it will have timed."""
-    timed: list[Sampling] = []
+class PlayedCascade:
+    """Makes clips that take what `SLOW` says, times a factor for each run, on a clock of its own."""
 
-    def time_clips(_: Cascade, sampling: Sampling, clips: int) -> list[float]:
-        timed.append(sampling)
-        factor = next(slowness)
-        return [factor * SLOW.first_frame(sampling), *[factor * SLOW.clip_seconds(sampling)] * (clips - 1)]
+    config = CONFIG
 
-    monkeypatch.setattr(costs, "_time_clips", time_clips)
-    return timed
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slowness: Iterable[float]) -> None:
+        self.time, self.slowness = 0.0, iter(slowness)
+        self.runs: list[Sampling] = []
+        monkeypatch.setattr(costs, "decoded_clips", self.decoded_clips)
+        monkeypatch.setattr(costs, "encode_clip", lambda *_: None)
+        monkeypatch.setattr(costs, "Usage", self)
+
+    def denoise(self, *arguments: Any, max_frames: int) -> tuple[Sampling, int]:
+        return arguments[-1], max_frames
+
+    def decoded_clips(self, cascade: Any, denoised: tuple[Sampling, int]) -> Iterator[tuple[None, None]]:
+        sampling, frames = denoised
+        self.runs.append(sampling)
+        factor = next(self.slowness)
+        self.time += factor * SLOW.start
+        for left in reversed(range(frames // CONFIG.clip_frames)):
+            self.time += (
+                factor * SLOW.clip_seconds(sampling) if left else 0.0
+            )  # beside the last one nothing is denoised
+            yield None, None
+
+    def now(self) -> Any:
+        moment = self.time
+        return SimpleNamespace(moment=moment, alone_since=lambda before: moment - before.moment)
 
 
-def test_a_measurement_times_each_run_until_two_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_times_each_run_until_two_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = measured_runs(CONFIG.guidance_scale)
     disturbed = [9.0, *[3.0] * 5, 1.0, 1.0, 3.0, 1.0, 1.0, *[1.0] * 5, *[1.05] * 5]
-    timed = played(monkeypatch, iter(disturbed))
-    measured, steady = measure_costs(Cascade.load(Bundle.load(bundle), threads=1))
+    cascade = PlayedCascade(monkeypatch, disturbed)
+    measured, steady = measure_costs(cascade)  # type: ignore[arg-type]
     np.testing.assert_allclose(astuple(measured), astuple(SLOW), rtol=1e-9)
     assert steady
-    assert timed[1:] == runs * 4
+    assert cascade.runs[1:] == runs * 4
 
 
 def test_costs_of_a_machine_that_does_not_calm_down_are_not_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Bundle.load(bundle)
     monkeypatch.setattr("emo_rt.planning.steady.LONGEST", 0.0)
-    played(monkeypatch, iter([1.0, *[3.0] * 5, *[1.0] * 5]))
-    busy = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
+    cascade: Any = PlayedCascade(monkeypatch, [1.0, *[3.0] * 5, *[1.0] * 5])
+    busy = cost_of(fake, "onnxruntime", 1, lambda: cascade)
     np.testing.assert_allclose(astuple(busy), astuple(SLOW), rtol=1e-9)
     assert not cache_file().exists()
-    played(monkeypatch, iter([1.0] * 11))
-    calm = cost_of(fake, "onnxruntime", 1, lambda: Cascade.load(fake, threads=1))
+    calm_cascade: Any = PlayedCascade(monkeypatch, [1.0] * 11)
+    calm = cost_of(fake, "onnxruntime", 1, lambda: calm_cascade)
     assert cost_of(fake, "onnxruntime", 1, lambda: pytest.fail("the costs are known")) == calm
 
 
 def test_costs_are_measured_once_for_a_machine_and_a_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
-    def load() -> Cascade:
+    def load() -> Any:
         loaded.append("engines")
-        return Cascade.load(fake, threads=1)
+        return PlayedCascade(monkeypatch, itertools.repeat(1.0))
 
     fake = Bundle.load(bundle)
     first = cost_of(fake, "onnxruntime", 1, load)
-    assert first.clip_seconds(FEW_GUIDED) > 0
+    np.testing.assert_allclose(astuple(first), astuple(SLOW), rtol=1e-9)
     assert cost_of(fake, "onnxruntime", 1, load) == first
     assert len(loaded) == 1
     cost_of(fake, "onnxruntime", 2, load)
