@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Where Linux counts what processors and the threads of this process do.
-_PROCESSORS, _THREADS = Path("/proc/stat"), Path("/proc/self/task")
+#: Where Linux counts what processors and the threads of this process do, and where it limits a container.
+_PROCESSORS, _THREADS, _LIMITS = Path("/proc/stat"), Path("/proc/self/task"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,14 @@ class Usage:
         wall: time, seconds
         own: seconds of processors that this process has used
         used: seconds of processors that all processes have used
-        processors: number of processors
+        processors: number of processors, or what a container may use of them
         threads: for each thread of this process the seconds that it ran, and that it waited for a processor
     """
 
     wall: float
     own: float
     used: float
-    processors: int
+    processors: float
     threads: dict[str, tuple[float, float]]
 
     @classmethod
@@ -57,13 +58,23 @@ class Usage:
         return min(max(ran / ready, passed - others), passed)
 
 
-def _used() -> tuple[float, int]:
-    """Seconds in which processors of this process were used, by whomever, and the number of processors."""
+def _used() -> tuple[float, float]:
+    """Seconds in which processors of this process were used, by whomever, and how many it may use at a time."""
     names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     rows = [line.split() for line in _PROCESSORS.read_text().splitlines()]
     # user, nice, system, idle, iowait, irq, softirq, steal, and what is in others already
     ticks = [sum(map(int, (*row[1:4], *row[6:9]))) for row in rows if row[0] in names]
-    return sum(ticks) / os.sysconf("SC_CLK_TCK"), len(ticks)
+    return sum(ticks) / os.sysconf("SC_CLK_TCK"), min(len(ticks), _quota())
+
+
+def _quota() -> float:
+    """The processors that a container may use at a time: threads that it holds back wait for nobody else."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # control groups 2 and 1
+        with contextlib.suppress(OSError, ValueError):  # another version, or no limit
+            quota, period = map(int, " ".join((_LIMITS / name).read_text() for name in names).split())
+            if quota > 0:
+                return quota / period
+    return math.inf
 
 
 def _waiting() -> dict[str, tuple[float, float]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,26 @@ def test_this_machine_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.0 < work() <= 1.0
     monkeypatch.setattr(own_time, "_PROCESSORS", Path("no such file"))  # as on macOS and Windows
     assert work() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "25000 100000\n"}, 0.25),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_waits_for_itself_where_it_is_held_back(
+    files: dict[str, str], processors: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(own_time, "_LIMITS", tmp_path)
+    if sys.platform == "linux":
+        assert Usage.now().processors == (processors or len(os.sched_getaffinity(0)))
+    held_back = replace(START, wall=102.0, own=7.5, used=504.0, processors=0.25, threads={"1": (5.5, 8.0)})
+    assert held_back.alone_since(START) == 2.0
