@@ -204,8 +204,8 @@ class BackboneGraph(nn.Module):
             `next_latents` (f, c, h, w); of a full step also `deep_features` (f, channels, h, w).
         """
         both_voices, deep_features = _without_deep_features(conditions)
-        predictions, deep = self.predictions(latents, time_embedding, both_voices.conditional(), deep_features)
-        prediction = composed(predictions, both_voices, self.vae)[0]
+        (prediction,), deep = self.predictions(latents, time_embedding, both_voices.conditional(), deep_features)
+        prediction = self.meaning(prediction, both_voices)
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
     def predictions(
@@ -228,6 +228,13 @@ class BackboneGraph(nn.Module):
         latents, time_embedding = latents.to(self.dtype)[None], time_embedding.to(self.dtype)
         predictions, deep = self.backbone.predict(latents, time_embedding, conditions, deep_features=given)
         return predictions.float(), {"deep_features": at_end(deep)} if given is None else {}
+
+    def meaning(self, prediction: Tensor, conditions: Conditions) -> Tensor:
+        """What a prediction (f, c or c + WARP_MAPS, h, w) of the Backbone means (f, c, h, w), as `composed` says."""
+        if conditions.portrait is None:
+            return prediction
+        (meant,) = composed(prediction[None], conditions, self.vae)
+        return meant
 
 
 class GuidedBackboneGraph(BackboneGraph):
@@ -260,8 +267,8 @@ class GuidedBackboneGraph(BackboneGraph):
         """
         both_voices, deep_features = _without_deep_features(conditions)
         (without_voice, with_voice), deep = self.predictions(latents, time_embedding, both_voices, deep_features)
-        guided = without_voice + guidance_scale * (with_voice - without_voice)
-        prediction = composed(guided[None], both_voices, self.vae)[0]
+        prediction = without_voice + guidance_scale * (with_voice - without_voice)
+        prediction = self.meaning(prediction, both_voices)
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
 

@@ -21,9 +21,8 @@ from training.model.audio import AudioEncoder, AudioProjection
 from training.model.backbone import Backbone, has_motion
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.face_locator import FaceLocator
+from training.model.controls import FaceLocator, SpeedEncoder
 from training.model.reference_net import ReferenceNet
-from training.model.speed import SpeedEncoder
 from training.model.vae import VAE
 
 # The libraries' progress bars, one for each part of a checkpoint, would interrupt those of the command that loads it.

@@ -16,10 +16,10 @@ from training.model.conditions import Conditions
 from training.model.vae import VAE
 
 #: Points of the movement along each side of a latent.
-POINTS = 4
+WARP_POINTS = 4
 
 #: Maps that the Backbone predicts beside new latents: at each point how far right and down, and how much is seen.
-WARP_MAPS = 3 * POINTS**2
+WARP_MAPS = 3 * WARP_POINTS**2
 
 #: How far a predicted 1 reaches, as a share of the picture's width. A larger reach is learned faster.
 REACH = 0.4
@@ -52,13 +52,13 @@ def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         maps: predicted maps (b, f, WARP_MAPS, h, w).
-        portrait: the portrait (b, 3, R, R), at least POINTS pixels for each latent.
+        portrait: the portrait (b, 3, R, R), at least WARP_POINTS pixels for each latent.
 
     Returns:
         pictures (b·f, 3, R, R), and shares (b·f, 1, R, R) from 0 to 1.
     """
     size = portrait.shape[-2:]
-    points = pixel_shuffle(maps.flatten(0, 1).float(), POINTS)
+    points = pixel_shuffle(maps.flatten(0, 1).float(), WARP_POINTS)
     if points.shape[-2:] != size:
         points = interpolate(points, size, mode="bilinear", align_corners=False)
     unmoved = affine_grid(torch.eye(2, 3, device=maps.device)[None], [1, 1, *size], align_corners=False)

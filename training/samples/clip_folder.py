@@ -81,6 +81,8 @@ class WindowChoice:
             their reference is the frame before
         before: number of clips before the window that the batch has too, with the same references
         other_mouths: share of the windows whose motion frames and reference have the mouths of another moment
+        closed_mouths: share of the windows whose reference is, of a few random frames, that with the mouth most closed
+            and the head most in its place
     """
 
     still: float = 0.0
@@ -88,6 +90,7 @@ class WindowChoice:
     first_clips: float = 0.0
     before: int = 0
     other_mouths: float = 0.0
+    closed_mouths: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,9 @@ class ClipFolder:
         n, f, device = self.config.motion_frames, self.config.clip_frames, self.tensors.device
         behind = n + f * choice.before
         places = self._chosen(batch_size, choice, behind)
+        if choice.closed_mouths:
+            closed = torch.rand(batch_size, device=device) < choice.closed_mouths
+            places = replace(places, reference=torch.where(closed, self._alike(places, closed=True), places.reference))
         begins = torch.rand(batch_size, device=device) < choice.first_clips
         places = replace(places, reference=torch.where(begins, places.first - 1, places.reference))
         videos = self._batch(places, weights, f, n)
@@ -335,14 +341,22 @@ class ClipFolder:
         best = distance.masked_fill(outside, 1e10).argmin(1, keepdim=True)
         return _Places(*(field.gather(1, best)[:, 0] for field in (drawn.clip, drawn.first, drawn.reference)))
 
-    def _alike(self, places: _Places) -> Tensor:
-        """Of a few random frames of each clip, that whose face is nearest to where it is in the place's frame (b,)."""
+    def _alike(self, places: _Places, closed: bool = False) -> Tensor:
+        """Of a few random frames of each clip, that whose face is nearest to where it is in the place's frame (b,).
+
+        Args:
+            places: the places
+            closed: whether an open mouth counts as much as a face that is a face's width away
+        """
         clips = self.tensors
         faces = clips.face_box[:, :3]  # the height depends on the mouth
         shape = (len(places.clip), STILL_CHOICES)
         within = torch.rand(shape, device=clips.device, dtype=torch.float64) * clips.length[places.clip, None]
         candidates = clips.start[places.clip, None] + within.long()
-        distance = (faces[candidates] - faces[places.first][:, None]).abs().sum(-1)
+        here = faces[places.first][:, None]
+        distance = (faces[candidates] - here).abs().sum(-1) / here[..., 2]
+        if closed:
+            distance = distance + clips.mouth[candidates, 0]
         return candidates.gather(1, distance.argmin(1, keepdim=True))[:, 0]
 
     def _batch(self, places: _Places, weights: RegionWeights, frames: int, motion_frames: int) -> TrainingBatch:

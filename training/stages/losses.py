@@ -11,7 +11,7 @@ from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
-from training.model.warp import POINTS, WARP_MAPS, composed, moved_portrait
+from training.model.warp import WARP_MAPS, WARP_POINTS, composed, moved_portrait
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
@@ -90,7 +90,14 @@ class StageLoss:
             batch = self.clips.images(size, recipe.weights, still=recipe.still, voiced=recipe.hears)
             conditions = self.image_conditions(batch, heard)
         else:
-            choice = WindowChoice(recipe.still, recipe.every_speed, recipe.first_clips, own_clips, recipe.other_mouths)
+            choice = WindowChoice(
+                recipe.still,
+                recipe.every_speed,
+                recipe.first_clips,
+                own_clips,
+                recipe.other_mouths,
+                recipe.closed_mouths,
+            )
             batch = self.clips.videos(size, recipe.weights, choice)
             self.generate_motion(batch)
             motion_noise = recipe.motion_noise * torch.rand(size, device=self.device)
@@ -209,9 +216,9 @@ def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tenso
         frames: true frames (b·f, 3, resolution, resolution)
         weight: weight of each latent (b·f, 1, h, w)
     """
-    pixels = frames.shape[-1] // (POINTS * maps.shape[-1])
+    pixels = frames.shape[-1] // (WARP_POINTS * maps.shape[-1])
     moved, _ = moved_portrait(maps, avg_pool2d(portrait, pixels))
-    weight = weight.repeat_interleave(POINTS, -1).repeat_interleave(POINTS, -2)
+    weight = weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)
     return (weight * (moved - avg_pool2d(frames, pixels)).abs()).sum() / (3 * weight.sum())
 
 

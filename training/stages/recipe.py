@@ -46,6 +46,8 @@ class Recipe:
         own_clips: largest number of clips that are generated one after the other for this
         other_mouths: share of the windows whose motion frames and reference have the mouths of another moment: what the
             mouth does must follow from the voice, and not from what a clip before has drawn
+        closed_mouths: share of the windows whose reference is, of a few random frames, that with the mouth most closed,
+            as in the portraits that people bring, and the head most in its place
         motion_noise: largest standard deviation of the noise on the motion frames, against drift from clip to clip
         still: share of the samples that are chosen for a still head, where only the mouth moves
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
@@ -72,6 +74,7 @@ class Recipe:
     own_motion: float = 0.0
     own_clips: int = 1
     other_mouths: float = 0.0
+    closed_mouths: float = 0.0
     motion_noise: float = 0.0
     still: float = 0.0
     every_speed: float = 0.0
@@ -91,6 +94,7 @@ class Recipe:
             "first_clips",
             "own_motion",
             "other_mouths",
+            "closed_mouths",
             "still",
             "every_speed",
             "high_noise",

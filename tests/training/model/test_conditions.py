@@ -10,7 +10,7 @@ from tiny_models import Inputs, changed_frames, emo_model, latents
 
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.face_locator import FaceLocator
+from training.model.controls import FaceLocator
 from training.model.model import EmoModel
 
 TIMESTEP = torch.tensor([800])

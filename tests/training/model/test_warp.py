@@ -13,7 +13,7 @@ from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
-from training.model.warp import POINTS, REACH, WARP_MAPS, composed, moved_portrait
+from training.model.warp import REACH, WARP_MAPS, WARP_POINTS, composed, moved_portrait
 
 SIDE = 4  # latents
 RESOLUTION = 32  # pixels
@@ -36,8 +36,12 @@ def model() -> EmoModel:
 
 
 def right_down_and_share(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Views of the channels of each kind of map (1, f, POINTS ** 2, h, w)."""
-    return maps[:, :, : POINTS**2], maps[:, :, POINTS**2 : 2 * POINTS**2], maps[:, :, 2 * POINTS**2 :]
+    """Views of the channels of each kind of map (1, f, WARP_POINTS ** 2, h, w)."""
+    return (
+        maps[:, :, : WARP_POINTS**2],
+        maps[:, :, WARP_POINTS**2 : 2 * WARP_POINTS**2],
+        maps[:, :, 2 * WARP_POINTS**2 :],
+    )
 
 
 def test_maps_of_zeros_show_nine_tenths_of_the_portrait_where_it_is(maps: Tensor, portrait: Tensor) -> None:
@@ -59,12 +63,15 @@ def test_a_frame_takes_each_pixel_from_where_its_maps_point(maps: Tensor, portra
 
 
 def test_a_point_moves_its_own_part_of_a_latent(maps: Tensor, portrait: Tensor) -> None:
-    """Points lie on a grid of POINTS along each side of a latent, row by row."""
+    """Points lie on a grid of WARP_POINTS along each side of a latent, row by row."""
     row, column, inner_row, inner_column = 1, 2, 3, 1
     _, _, share = right_down_and_share(maps)
-    share[0, 0, inner_row * POINTS + inner_column, row, column] = -30
-    pixels = RESOLUTION // (SIDE * POINTS)
-    at = (slice((row * POINTS + inner_row) * pixels, None), slice((column * POINTS + inner_column) * pixels, None))
+    share[0, 0, inner_row * WARP_POINTS + inner_column, row, column] = -30
+    pixels = RESOLUTION // (SIDE * WARP_POINTS)
+    at = (
+        slice((row * WARP_POINTS + inner_row) * pixels, None),
+        slice((column * WARP_POINTS + inner_column) * pixels, None),
+    )
     _, shares = moved_portrait(maps, portrait)
     hidden = shares[0, 0][at][:pixels, :pixels]
     assert hidden.max() < 0.1
@@ -109,7 +116,7 @@ def test_guidance_reaches_further_with_a_movement_and_blends_no_pictures(model: 
     shape = (1, config.clip_frames, config.latent_channels, config.latent_size, config.latent_size)
     still = torch.zeros(1, config.clip_frames, config.latent_channels + WARP_MAPS, *shape[-2:])
     moving = still.clone()
-    moving[:, :, config.latent_channels + POINTS**2 :][:, :, : POINTS**2] = 1 / config.resolution / REACH
+    moving[:, :, config.latent_channels + WARP_POINTS**2 :][:, :, : WARP_POINTS**2] = 1 / config.resolution / REACH
     conditions = Inputs(config).conditions(model)
     voiced, unvoiced = Conditions(portrait=conditions.portrait), Conditions(portrait=conditions.portrait)
     answers = {id(voiced): moving, id(unvoiced): still}

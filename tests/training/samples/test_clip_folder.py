@@ -67,6 +67,29 @@ def test_known_frames_can_have_the_mouths_of_another_moment(clips: Path, tmp_pat
     assert (again.flatten(2) == again[:, :, :1, :1, :1].flatten(2)).all()
 
 
+def test_references_can_have_closed_mouths_and_their_heads_in_place(clips: Path, tmp_path: Path) -> None:
+    data = trainer("video", clips, tmp_path).clips
+    tensors = data.tensors
+    assert tensors.latents is not None
+    index = torch.arange(len(tensors.latents))
+    tensors.latents = index[:, None, None, None].half().expand(tensors.latents.shape)
+    tensors.face_box[:] = torch.tensor([8.0, 8.0, 16.0, 16.0])
+    tensors.mouth[:, 0] = (index % 2).float()  # every second mouth is closed
+
+    def references(share: float) -> torch.Tensor:
+        torch.manual_seed(0)
+        return data.videos(64, RegionWeights(), WindowChoice(closed_mouths=share)).reference_latents[:, 0, 0, 0].long()
+
+    assert 16 < (references(0.0) % 2).sum() < 48
+    assert (references(1.0) % 2).sum() <= 2  # eight random frames, all of them with open mouths, are rare
+    assert 4 < (references(0.5) % 2).sum() < 28
+    tensors.face_box[::2, 0] += 32  # heads with closed mouths are two faces away from half of the windows
+    torch.manual_seed(0)
+    batch = data.videos(64, RegionWeights(), WindowChoice(closed_mouths=1))
+    first, reference = batch.latents[:, 0, 0, 0, 0].long(), batch.reference_latents[:, 0, 0, 0].long()
+    assert (first % 2 == reference % 2).float().mean() > 0.9
+
+
 def test_no_sample_reaches_into_another_clip(clips: Path, tmp_path: Path) -> None:
     data = trainer("video", clips, tmp_path).clips
     clip = torch.arange(len(data.tensors.start)).repeat_interleave(data.tensors.length)

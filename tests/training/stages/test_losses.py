@@ -15,7 +15,7 @@ from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler
-from training.model.warp import POINTS, REACH, WARP_MAPS
+from training.model.warp import REACH, WARP_MAPS, WARP_POINTS
 from training.samples.clip_folder import TrainingBatch, WindowChoice
 from training.samples.regions import RegionWeights
 from training.stages.losses import movement_error
@@ -99,9 +99,9 @@ def test_coarse_losses_weigh_light_and_shape_more(clips: Path, tmp_path: Path) -
 def test_what_the_recipe_asks_for_reaches_the_samples(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = WindowChoice(still=0.3, every_speed=0.2, first_clips=0.4, before=0, other_mouths=0.6)
+    wanted = WindowChoice(still=0.3, every_speed=0.2, first_clips=0.4, before=0, other_mouths=0.6, closed_mouths=0.7)
     recipe = replace(Recipe.load("emo-test", "video"), face_weight=2.0, mouth_weight=7.0, own_motion=0.0)
-    recipe = replace(recipe, still=0.3, every_speed=0.2, first_clips=0.4, other_mouths=0.6)
+    recipe = replace(recipe, still=0.3, every_speed=0.2, first_clips=0.4, other_mouths=0.6, closed_mouths=0.7)
     run = trainer("video", clips, tmp_path, recipe)
     videos, seen = run.clips.videos, []
 
@@ -181,7 +181,7 @@ def test_steps_with_little_noise_do_not_count_more_than_min_snr_allows() -> None
 
 def test_a_movement_is_wrong_by_what_it_leaves_between_portrait_and_frames() -> None:
     """A bright bar moves right by a point: pixels of the frame come from the left."""
-    side, pixels = 4 * POINTS, 2
+    side, pixels = 4 * WARP_POINTS, 2
     portrait = torch.full((1, 3, side * pixels, side * pixels), -1.0)
     portrait[..., 12:16] = 1
     frames = portrait.roll(pixels, -1)
@@ -191,13 +191,13 @@ def test_a_movement_is_wrong_by_what_it_leaves_between_portrait_and_frames() -> 
     assert unmoved.item() == pytest.approx(2 * 2 / side)  # two of 16 columns differ, by 2
     unmoved.backward()  # type: ignore[no-untyped-call]
     assert maps.grad is not None
-    right, down = maps.grad[0, 0, : POINTS**2].sum(), maps.grad[0, 0, POINTS**2 : 2 * POINTS**2].sum()
+    right, down = maps.grad[0, 0, : WARP_POINTS**2].sum(), maps.grad[0, 0, WARP_POINTS**2 : 2 * WARP_POINTS**2].sum()
     assert right > 0
     assert abs(down) < 1e-6 * right
     moving = torch.zeros(1, 1, WARP_MAPS, 4, 4)
-    moving[:, :, : POINTS**2] = -1 / side / REACH
+    moving[:, :, : WARP_POINTS**2] = -1 / side / REACH
     assert movement_error(moving, portrait, frames, weight) < 1e-5
-    moving[:, :, 2 * POINTS**2 :] = -30  # what is seen of it does not matter
+    moving[:, :, 2 * WARP_POINTS**2 :] = -30  # what is seen of it does not matter
     assert movement_error(moving, portrait, frames, weight) < 1e-5
     weight[..., :2] = 0  # the bar's left edge lies there
     assert movement_error(maps, portrait, frames, weight).item() == pytest.approx(2 / (side / 2))

@@ -1,4 +1,4 @@
-"""Speed layers: head rotation speed as soft buckets, encoded by an MLP (paper, section 3.2)."""
+"""Controls: where the face may be, and how fast the head turns (paper, sections 1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,30 @@ from torch import Tensor, nn
 from training.model.config import EmoConfig
 
 
+class FaceLocator(nn.Module):
+    """Light convolutional encoder of the face region, a mask of where the face may be; it is added to the latents."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        channels = 16
+        layers: list[nn.Module] = [nn.Conv2d(1, channels, 3, padding=1), nn.SiLU()]
+        for _ in range(config.vae_factor.bit_length() - 1):  # down to the latents' size
+            layers += [nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), nn.SiLU()]
+            channels *= 2
+        last = nn.Conv2d(channels, config.latent_channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, face_region: Tensor) -> Tensor:
+        """Masks (b, 1, resolution, resolution) of 0 and 1 to encoded regions (b, c, h, w) of the latents' shape."""
+        out: Tensor = self.layers(face_region)
+        return out
+
+
 class SpeedEncoder(nn.Module):
-    """Encoder of head rotation speeds to the tokens that the temporal modules attend to."""
+    """Encoder of head rotation speeds, as soft buckets, to the tokens that the temporal modules attend to."""
 
     centers: Tensor
     radii: Tensor
