@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -36,8 +37,16 @@ def _owned(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _
     Raises:
         InputError: in a fork of a process that has such a thread.
     """
+
+    def work() -> _R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # what these hold of the GPU's memory is freed in this thread
+            raise
+
     check_process("CUDA")
-    return _OWNER.submit(function, *args, **kwargs).result()
+    return _OWNER.submit(work).result()
 
 
 def _freed_by_owner(holder: object, held: list[Any]) -> None:

@@ -115,10 +115,12 @@ def test_memory_of_the_gpu_is_freed(bundle: Path, backend: ModuleType) -> None:
 
 
 def test_what_tensorrt_refuses_is_an_error(bundle: Path, backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(ALLOCATED)
     with monkeypatch.context() as patch:
         patch.setattr(fake_gpu.FakeContext, "set_tensor_address", lambda *_: False)
-        with pytest.raises(BundleError, match="time_embedding: TensorRT does not take the memory of timestep"):
+        with pytest.raises(BundleError, match="time_embedding: TensorRT does not take the memory of timestep") as error:
             load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
+    assert before == ALLOCATED, f"{error.value} still holds memory, which another thread would free"
     monkeypatch.setattr(fake_gpu.FakeEngine, "create_execution_context", lambda _: None)
     with pytest.raises(BundleError, match="time_embedding: the GPU's memory is too small"):
         load_engine(Bundle.load(bundle), "time_embedding", "tensorrt")
