@@ -205,7 +205,7 @@ class BackboneGraph(nn.Module):
         """
         both_voices, deep_features = _without_deep_features(conditions)
         (prediction,), deep = self.predictions(latents, time_embedding, both_voices.conditional(), deep_features)
-        prediction = self.meaning(prediction, both_voices)
+        prediction = composed(prediction, both_voices, self.vae)
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
     def predictions(
@@ -228,13 +228,6 @@ class BackboneGraph(nn.Module):
         latents, time_embedding = latents.to(self.dtype)[None], time_embedding.to(self.dtype)
         predictions, deep = self.backbone.predict(latents, time_embedding, conditions, deep_features=given)
         return predictions.float(), {"deep_features": at_end(deep)} if given is None else {}
-
-    def meaning(self, prediction: Tensor, conditions: Conditions) -> Tensor:
-        """What a prediction (f, c or c + WARP_MAPS, h, w) of the Backbone means (f, c, h, w), as `composed` says."""
-        if conditions.portrait is None:
-            return prediction
-        (meant,) = composed(prediction[None], conditions, self.vae)
-        return meant
 
 
 class GuidedBackboneGraph(BackboneGraph):
@@ -268,7 +261,7 @@ class GuidedBackboneGraph(BackboneGraph):
         both_voices, deep_features = _without_deep_features(conditions)
         (without_voice, with_voice), deep = self.predictions(latents, time_embedding, both_voices, deep_features)
         prediction = without_voice + guidance_scale * (with_voice - without_voice)
-        prediction = self.meaning(prediction, both_voices)
+        prediction = composed(prediction, both_voices, self.vae)
         return {"next_latents": latents_coefficient * latents + prediction_coefficient * prediction, **deep}
 
 

@@ -56,9 +56,7 @@ class Backbone(UNet):
             return Conditions()
         recent = torch.where(has_motion(motion_latents), motion_latents, reference_latents[:, None])
         known = self.portrait_in(reference_latents) + self.motion_in(recent.flatten(1, 2))
-        if self.config.portrait_warp:
-            return Conditions(known_maps=known)
-        return Conditions(known_maps=known, last_latents=recent[:, -1])
+        return Conditions(known_maps=known, last_latents=None if self.config.portrait_warp else recent[:, -1])
 
     def audio_conditions(self, audio_tokens: Tensor) -> Conditions:
         """`audio` of audio tokens (b, f, 2m + 1, audio_channels), and `audio_embedding` if the config has one."""

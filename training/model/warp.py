@@ -31,18 +31,19 @@ def composed(prediction: Tensor, conditions: Conditions, vae: VAE) -> Tensor:
     Guidance comes before: it then reaches further with a movement, and does not blend two pictures.
 
     Args:
-        prediction: output of the Backbone (b, f, c, h, w), or (b, f, c + WARP_MAPS, h, w) with a warp.
+        prediction: output of the Backbone (b, f, c, h, w), or (b, f, c + WARP_MAPS, h, w) with a warp; without b, if
+            there is one portrait.
         conditions: conditions of the clips. Only a model with a warp has a `portrait` there.
         vae: its shortcut encodes what moves.
 
     Returns:
-        what the config's `prediction_type` names (b, f, c, h, w).
+        what the config's `prediction_type` names, (b, f, c, h, w) or (f, c, h, w).
     """
     if conditions.portrait is None:
         return prediction
-    new, maps = prediction[:, :, :-WARP_MAPS], prediction[:, :, -WARP_MAPS:]
+    new, maps = prediction[..., :-WARP_MAPS, :, :], prediction[..., -WARP_MAPS:, :, :]
     moved, share = moved_portrait(maps, conditions.portrait)
-    return new + vae.encode_by_shortcut(share * moved).unflatten(0, maps.shape[:2]).to(new.dtype)
+    return new + vae.encode_by_shortcut(share * moved).reshape(new.shape).to(new.dtype)
 
 
 def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,18 +52,18 @@ def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
     Maps of zeros, as a new model gives them, mean nine tenths of the portrait, unmoved.
 
     Args:
-        maps: predicted maps (b, f, WARP_MAPS, h, w).
+        maps: predicted maps (b, f, WARP_MAPS, h, w), or (f, WARP_MAPS, h, w) for one portrait.
         portrait: the portrait (b, 3, R, R), at least WARP_POINTS pixels for each latent.
 
     Returns:
         pictures (b·f, 3, R, R), and shares (b·f, 1, R, R) from 0 to 1.
     """
     size = portrait.shape[-2:]
-    points = pixel_shuffle(maps.flatten(0, 1).float(), WARP_POINTS)
+    points = pixel_shuffle(maps.flatten(0, -4).float(), WARP_POINTS)
     if points.shape[-2:] != size:
         points = interpolate(points, size, mode="bilinear", align_corners=False)
     unmoved = affine_grid(torch.eye(2, 3, device=maps.device)[None], [1, 1, *size], align_corners=False)
     grid = unmoved + 2 * REACH * points[:, :2].movedim(1, -1)  # a picture is 2 wide there
-    repeated = portrait.float().repeat_interleave(maps.shape[1], 0)
+    repeated = portrait.float().repeat_interleave(len(points) // len(portrait), 0)
     moved = grid_sample(repeated, grid, padding_mode="border", align_corners=False)
     return moved, (points[:, 2:] + math.log(9)).sigmoid()

@@ -114,7 +114,7 @@ class StageLoss:
         error = error * (channels / channels.mean())[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         loss = (loss_weights(self.scheduler, timestep) * per_sample).mean()
-        if conditions.portrait is None:
+        if conditions.portrait is None or not recipe.movement_weight:
             return loss
         with torch.no_grad():
             frames = model.vae.decode(latents.to(self.dtype).flatten(0, 1))

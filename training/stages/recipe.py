@@ -87,8 +87,9 @@ class Recipe:
         for name in ("steps", "batch_size", "accumulate", "own_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if not 0 <= self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be 0 or more, not {self.learning_rate}")
+        for name in ("learning_rate", "coarse", "movement_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         for name in (
             "audio_dropout",
             "first_clips",
@@ -104,8 +105,6 @@ class Recipe:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
-        if self.coarse < 0:
-            raise ValueError(f"coarse must be 0 or more, not {self.coarse}")
         if self.still + self.every_speed > 1:
             raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
 

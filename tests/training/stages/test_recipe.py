@@ -19,6 +19,8 @@ from training.train import main
         ({"steps": 0}, "steps must be 1 or more, not 0"),
         ({"learning_rate": -1e-4}, "learning_rate must be 0 or more"),
         ({"learning_rate": float("nan")}, "learning_rate must be 0 or more"),
+        ({"coarse": float("inf")}, "coarse must be 0 or more"),
+        ({"movement_weight": -1.0}, "movement_weight must be 0 or more, not -1.0"),
         ({"own_motion": 1.5}, "own_motion is a share between 0 and 1, not 1.5"),
         ({"still": 0.6, "every_speed": 0.5}, "shares of one whole, not 0.6 and 0.5"),
     ],
