@@ -24,7 +24,7 @@ WINGS = (
     ("emo_rt.engines", "emo_rt.media"),
     ("emo_rt.cascade",),
     ("emo_rt.planning",),
-    ("emo_rt.jobs",),
+    ("emo_rt.jobs", "emo_rt.live"),
     ("emo_rt",),
     ("training.clips", "training.model"),
     ("training.speakers",),

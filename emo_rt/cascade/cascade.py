@@ -245,15 +245,42 @@ class Cascade:
             clip = piece.clip if max_frames is None else _trimmed(piece.clip, max_frames)
             if clip.frames < 1:
                 return
-            conditions = condition_clip(self.engine, video, piece.waveform, motion_latents)
-            noise = clip_noise(seed, clip.index, config.latents_shape)
             steps = schedule(sampling() if callable(sampling) else sampling)
-            latents = denoise_clip(self.engine, steps, conditions, noise)
-            values = to_numpy(latents)  # (f, c, s, s)
-            if not np.isfinite(values).all():
-                raise self._not_finite(video, conditions, steps)
-            motion_latents = values[-config.motion_frames :]
-            yield DenoisedClip(clip, latents, motion_latents, started)
+            denoised = self.denoise_one(clip, video, piece.waveform, motion_latents, steps, seed, started)
+            motion_latents = denoised.motion_latents
+            yield denoised
+
+    def denoise_one(
+        self,
+        clip: Clip,
+        video: VideoConditions,
+        waveform: np.ndarray,
+        motion_latents: np.ndarray,
+        steps: Sequence[Step],
+        seed: int,
+        started: float,
+    ) -> DenoisedClip:
+        """Generates the latents of one clip: a pure function of what it is given.
+
+        Args:
+            clip: place of the clip in the video
+            video: conditions of the video
+            waveform: voice around the clip, float32 (window_samples,)
+            motion_latents: latents of the last n frames before the clip, (n, c, s, s); zeros where there are none
+            steps: steps in their order, from `schedule`
+            seed: seed of the noise, 0 to 2**64 - 1
+            started: time to note as the start, seconds on the clock of `time.perf_counter`
+
+        Raises:
+            BundleError: if a graph gives latents that are no finite numbers.
+        """
+        conditions = condition_clip(self.engine, video, waveform, motion_latents)
+        noise = clip_noise(seed, clip.index, self.config.latents_shape)
+        latents = denoise_clip(self.engine, steps, conditions, noise)
+        values = to_numpy(latents)  # (f, c, s, s)
+        if not np.isfinite(values).all():
+            raise self._not_finite(video, conditions, steps)
+        return DenoisedClip(clip, latents, values[-self.config.motion_frames :], started)
 
     def _not_finite(
         self, video: VideoConditions, conditions: Mapping[str, Tensor], steps: Sequence[Step]
