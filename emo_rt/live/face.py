@@ -43,7 +43,7 @@ IDLE_SECONDS = 8.0
 #: Seconds without voice after which a voice that was not ended counts as silent.
 STARVED = 0.12
 #: Factor by which a clip may take longer than the slowest of the last ones.
-LATEST = 1.1
+SAFETY = 1.1
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ class LiveFace:
 
     def _clip_length(self) -> int:
         """The number of frames that are shown while a clip is made."""
-        return math.ceil(LATEST * max(self._seconds, default=0.0) * self.config.frames_per_second)
+        return math.ceil(SAFETY * max(self._seconds, default=0.0) * self.config.frames_per_second)
 
     def _idle_task(self) -> _Task:
         before = [LiveFrame(pose, self._voice.silence()) for pose in self._idle.last(self.config.motion_frames)]
