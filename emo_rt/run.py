@@ -8,7 +8,6 @@ if __name__ == "__main__":
     own_process()  # before the imports that take long
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,26 +17,16 @@ from pathlib import Path
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
 from emo_rt.console import CommandParser, lasting_stderr, open_missing_streams, say
-from emo_rt.engines.registry import BACKENDS
 from emo_rt.errors import EmoError, InputError, printable, reason
 from emo_rt.interrupts import interruptible
 from emo_rt.jobs.batch import read_jobs
-from emo_rt.jobs.parsing import (
-    MAX_THREADS,
-    parse_box,
-    parse_guidance_scale,
-    parse_positive,
-    parse_seed,
-    parse_speed,
-    parse_threads,
-    parse_whole,
-)
-from emo_rt.jobs.request import AUTO, GenerationOptions, Request
+from emo_rt.jobs.options import add_plan_options, add_sampling_options, generation_options
+from emo_rt.jobs.parsing import parse_box, parse_positive, parse_seed, parse_speed, parse_whole
+from emo_rt.jobs.request import Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.credentials import ALGORITHMS, Signature
 from emo_rt.media.framing import CROP, FRAMINGS
 from emo_rt.media.video import STDOUT
-from emo_rt.planning.planner import QUALITIES
 
 #: Where the video goes without --out.
 DEMO = Path("out/demo.mp4")
@@ -92,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     signature = _signature(options)
     bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
     verbose = not options.quiet
-    session = Session(bundle, _generation_options(options), signature, provenance=options.provenance, verbose=verbose)
+    session = Session(bundle, generation_options(options), signature, provenance=options.provenance, verbose=verbose)
     code = 0
     if jobs is not None:
         code = make_all(session, jobs, resume=options.resume)
@@ -176,12 +165,6 @@ def _signature(options: argparse.Namespace) -> Signature | None:
     return Signature(certificate, key, options.sign_algorithm, options.timestamps)
 
 
-def _generation_options(options: argparse.Namespace) -> GenerationOptions:
-    return GenerationOptions(
-        **{field.name: getattr(options, field.name) for field in dataclasses.fields(GenerationOptions)}
-    )
-
-
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=prog, description=DESCRIPTION.format(prog=prog), formatter_class=argparse.RawDescriptionHelpFormatter
@@ -234,30 +217,18 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         "plan",
         "The first run measures what clips cost on this machine; the plan is the best quality that is fast enough.",
     ).add_argument
-    quality = "best: however slow; balanced: plays while it is made; fast: the fastest (default: %(default)s)"
-    add("--quality", choices=QUALITIES, default="balanced", help=quality)
+    add_plan_options(add)
     target = "frames per second to hold, with less effort per clip if the machine slows down (default: the quality's)"
     add("--target-fps", type=partial(parse_positive, name="--target-fps"), metavar="FPS", help=target)
     latency = "longest time to the first frame, once the engines are loaded and the voice is there"
     add("--max-latency", type=partial(parse_positive, name="--max-latency"), metavar="SECONDS", help=latency)
-    backend = "what runs the graphs (default: the fastest that is installed)"
-    add("--backend", choices=[AUTO, *sorted(BACKENDS)], default=AUTO, help=backend)
-    threads = f"CPU threads, 1 to {MAX_THREADS} (default: one per core)"
-    add("--threads", type=partial(parse_threads, name="--threads"), help=threads)
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("generation").add_argument
     seed = "any whole number from 0 up (default: %(default)s)"
     add("--seed", type=partial(parse_seed, name="--seed"), default=0, help=seed)
-    steps = "denoising steps per clip: more is slower and finer (default: the plan's)"
-    add("--steps", type=partial(parse_whole, name="--steps", smallest=1), help=steps)
-    guidance = "how strictly the video follows the voice, 0 to 20; 1 is no guidance (default: the bundle's)"
-    add("--guidance-scale", type=partial(parse_guidance_scale, name="--guidance-scale"), metavar="SCALE", help=guidance)
-    guided = "guide only the first STEPS steps (default: the plan's)"
-    add("--guided-steps", type=partial(parse_whole, name="--guided-steps", smallest=0), metavar="STEPS", help=guided)
-    cached = "make every Nth step a full one; the others reuse its deep features (default: the plan's)"
-    add("--cache-interval", type=partial(parse_whole, name="--cache-interval", smallest=1), metavar="N", help=cached)
+    add_sampling_options(add)
     speed = "how fast the head turns, degrees per frame, 0 to 10 (default: the bundle's)"
     add("--speed", type=partial(parse_speed, name="--speed"), help=speed)
 

@@ -84,15 +84,24 @@ def read_clips(path: Path, checksum: int) -> Iterator[ClipRecord]:
     """
     try:
         with open(path, "rb", opener=plain_file) as file:
-            size = os.fstat(file.fileno()).st_size
-            while (record := _read_record(file, size, checksum)) is not None:
+            while (record := read_record(file, checksum)) is not None:
                 yield record
                 checksum = record.checksum
     except OSError:
         return
 
 
-def _read_record(file: BinaryIO, size: int, checksum: int) -> ClipRecord | None:
+def read_record(file: BinaryIO, checksum: int) -> ClipRecord | None:
+    """Reads the record that a file of clips is at.
+
+    Args:
+        file: open file, at the beginning of a record
+        checksum: checksum of the file up to there
+
+    Returns:
+        The record; None if it is not whole or not there yet: the file is then anywhere behind its beginning.
+    """
+    size = os.fstat(file.fileno()).st_size
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from emo_rt.atomic import atomic_write, plain_file
 from emo_rt.errors import InputError
-from emo_rt.jobs.clip_file import LATENTS_EVERY, append_clip, read_clips
+from emo_rt.jobs.clip_file import LATENTS_EVERY, append_clip, read_clips, read_record
 from emo_rt.jobs.timing import counted_frames
 from emo_rt.media.video import check_output, explained
 
@@ -291,6 +291,31 @@ class Job:
     @property
     def _clips(self) -> Path:
         return self.directory / _CLIPS
+
+
+def follow_clips(out: Path) -> Iterator[list[bytes] | None]:
+    """Yields the packets of each clip of a job while it is made, and None whenever the next one is not there yet.
+
+    Once the first clip is there, it goes on to the last one, also when the video is complete and the job is removed.
+
+    Args:
+        out: MP4 file that the video becomes, no link
+    """
+    directory = out.with_name(out.name + ".job")
+    while True:
+        with contextlib.suppress(OSError):
+            checksum = zlib.crc32((directory / _FACTS).read_bytes())
+            if (directory / _CLIPS).stat().st_size:
+                break
+        yield None
+    with open(directory / _CLIPS, "rb", opener=plain_file) as file:
+        end = 0
+        while True:
+            file.seek(end)
+            record = read_record(file, checksum)
+            if record is not None:
+                end, checksum = record.end, record.checksum
+            yield None if record is None else record.packets
 
 
 def _seal(counts: Sequence[int], latents: np.ndarray) -> int:

@@ -26,7 +26,7 @@ from emo_rt.jobs.provenance import (
     write_beside,
 )
 from emo_rt.jobs.request import AUTO, GenerationOptions, Request, Source
-from emo_rt.jobs.sinks import ResumableSink, Sink, StreamingSink, fill
+from emo_rt.jobs.sinks import OnProgress, ResumableSink, Sink, StreamingSink, fill
 from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.credentials import Signature
 from emo_rt.planning.cost_cache import cache_file
@@ -114,13 +114,21 @@ class Session:
         self._cascades: dict[str, Cascade] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
 
-    def make(self, request: Request, *, resume: bool | None = None) -> Result:
+    def make(
+        self,
+        request: Request,
+        *,
+        resume: bool | None = None,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> Result:
         """Makes a video.
 
         Args:
             request: what is asked for
             resume: whether to go on from an earlier run that was stopped, and to keep the finished clips if this one
                 is; None to go on, but keep clips only of a video of `WORTH_KEEPING` seconds or more
+            on_progress: called before the first clip and after each one with the number of frames that are done, and
+                of all of them, None while the voice still comes; an exception that it raises stops the video there
 
         Raises:
             InputError: for whatever the user can put right. A note on it, as on a KeyboardInterrupt, says whether the
@@ -132,18 +140,18 @@ class Session:
         if source.canvas and source.canvas.scaled:
             self._say(f"{request.image} is scaled down to {' x '.join(map(str, source.size))} pixels")
         if request.streamed:
-            return self._stream(request, source)
-        return self._keep(request, source, resume)
+            return self._stream(request, source, on_progress)
+        return self._keep(request, source, resume, on_progress)
 
-    def _stream(self, request: Request, source: Source) -> Result:
+    def _stream(self, request: Request, source: Source, on_progress: OnProgress) -> Result:
         if self.signature or self.provenance:
             raise InputError(f"output {request.out}: a fragmented MP4 cannot be signed or have a JSON beside it")
         plan = self.plan(source.size, predicted=False)
         with StreamingSink(request.out, source, metadata(request, self.bundle, plan)) as sink:
-            timing = self._fill(sink, request, source, plan)
+            timing = self._fill(sink, request, source, plan, on_progress)
         return self._result(request, sink.progress.frames, timing)
 
-    def _keep(self, request: Request, source: Source, resume: bool | None) -> Result:
+    def _keep(self, request: Request, source: Source, resume: bool | None, on_progress: OnProgress) -> Result:
         assert source.frames is not None
         long = source.frames >= WORTH_KEEPING * self.bundle.config.frames_per_second
         provenance = Provenance.of(request, self.bundle, self.options)
@@ -151,7 +159,7 @@ class Session:
             plan = None if resume is False else self._earlier_plan(job, provenance)
             plan = plan or self._begin(job, provenance, source)
             sink = ResumableSink(job, source, metadata(request, self.bundle, plan))
-            timing = self._fill(sink, request, source, plan)
+            timing = self._fill(sink, request, source, plan, on_progress)
             facts = provenance.facts(self.bundle, plan, job.progress.frames)
             if self.signature is not None:
                 sign(self.signature, job.video, request.out.name, facts)
@@ -190,14 +198,14 @@ class Session:
         job.start({**asdict(provenance), "plan": plan_facts(plan)})
         return plan
 
-    def _fill(self, sink: Sink, request: Request, source: Source, plan: Plan) -> Timing:
+    def _fill(self, sink: Sink, request: Request, source: Source, plan: Plan, on_progress: OnProgress) -> Timing:
         cascade = self.cascade(plan.backend)
         for each in (plan, *plan.faster):
             cascade.prepare(each.sampling)
         if source.stream.live:
             cascade.warm_up(plan.sampling)
         rate_control = RateControl(plan, self.options.target_fps or 0.0, self._say)
-        timing = fill(sink, request, source, cascade, rate_control, bar=self.verbose)
+        timing = fill(sink, request, source, cascade, rate_control, bar=self.verbose, on_progress=on_progress)
         # A live voice comes, and the viewer of a fragmented MP4 takes it, no faster than it plays.
         # Time that went into pasting says little of what clips cost.
         if not (request.streamed or rate_control.changed or source.canvas):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -56,8 +56,19 @@ class Sink(Protocol):
         ...
 
 
+#: Called with the number of frames that are done, and with that of all of them or None if it is not known yet.
+OnProgress = Callable[[int, int | None], None]
+
+
 def fill(
-    sink: Sink, request: Request, source: Source, cascade: Cascade, rate_control: RateControl, *, bar: bool = False
+    sink: Sink,
+    request: Request,
+    source: Source,
+    cascade: Cascade,
+    rate_control: RateControl,
+    *,
+    bar: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Timing:
     """Makes the clips of a video that its sink does not have yet, and completes it.
 
@@ -68,10 +79,12 @@ def fill(
         cascade: loaded engines
         rate_control: chooser of each clip's sampling
         bar: whether to show a progress bar on stderr
+        on_progress: called before the first clip and after each one; what it raises ends the video there
 
     Raises:
         InputError: if the voice cannot be read or the video cannot be written.
     """
+    on_progress(sink.progress.frames, source.frames)
     timing = Timing()
 
     def voice() -> Iterator[np.ndarray]:
@@ -105,6 +118,7 @@ def fill(
             timing.add(clip)
             rate_control.wrote(len(packets))
             shown.update(len(packets))
+            on_progress(sink.progress.frames, source.frames)
     sink.finish()
     return timing
 
