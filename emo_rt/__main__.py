@@ -10,6 +10,7 @@ from emo_rt.stopping import own_process
 #: For each command the module that has its main(arguments, prog), imported when it is asked for, and a summary.
 _COMMANDS = {
     "run": ("emo_rt.run", "turn one portrait and a voice into a talking video"),
+    "serve": ("emo_rt.serve.command", "serve a page and an HTTP API that make such videos"),
     "sign": ("emo_rt.sign", "sign a bundle, so that others can verify that it is yours"),
     "verify": ("emo_rt.verify", "check the files of a bundle, and with --key who signed it"),
 }
@@ -23,6 +24,7 @@ commands:
 examples:
   {prog} run
   {prog} run --image me.jpg --audio hello.wav --out hello.mp4
+  {prog} serve
 
 The first one makes a demo, out/demo.mp4; `{prog} run --help` lists all options."""
 

@@ -26,6 +26,7 @@ WINGS = (
     ("emo_rt.planning",),
     ("emo_rt.jobs", "emo_rt.live"),
     ("emo_rt",),
+    ("emo_rt.serve",),
     ("training.clips", "training.model"),
     ("training.speakers",),
     ("training.samples",),
@@ -47,6 +48,10 @@ OPTIONAL_PACKAGES = {
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},
     "emo_rt.media.picture_file": {"pillow_heif"},
+}
+#: What a wing may need beside that, which is imported when it is asked for.
+WING_PACKAGES = {
+    "emo_rt.serve": {"anyio", "fastapi", "prometheus_client", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }
 #: Names that every file of their kind has.
 COMMON_NAMES = {"main"}
@@ -115,7 +120,8 @@ def test_no_module_takes_a_private_name_of_another() -> None:
 def test_the_runtime_needs_few_packages() -> None:
     for module in modules():
         if module.split(".")[0] == "emo_rt":
-            allowed = RUNTIME_PACKAGES | OPTIONAL_PACKAGES.get(module, set()) | {"emo_rt"} | sys.stdlib_module_names
+            optional = OPTIONAL_PACKAGES.get(module, set()) | WING_PACKAGES.get(wing(module), set())
+            allowed = RUNTIME_PACKAGES | optional | {"emo_rt"} | sys.stdlib_module_names
             extra = {name.split(".")[0] for name, _ in imports(module)} - allowed
             assert not extra, f"{module} imports {extra}"
 

@@ -1,0 +1,188 @@
+"""Who is answered: tokens, limits for each client, and the headers that keep browsers from helping others."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emo_rt.serve.answers import OVERLOADED, RATE_LIMITED, UNAUTHORIZED, ApiError
+from emo_rt.serve.settings import Settings
+
+#: What a page of the server may load: nothing of others.
+POLICY = (
+    "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+#: Paths that need the token.
+_GUARDED = ("/v1/", "/metrics")
+#: Names of this machine in the header Host.
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+#: Clients whose requests are counted.
+_MOST_CLIENTS = 10_000
+
+
+def client_of(connection: HTTPConnection) -> str:
+    """The address of a client."""
+    return connection.client.host if connection.client else "unknown"
+
+
+def is_token(settings: Settings, given: str | None) -> bool:
+    """Whether a client gave the token, in a time that says nothing of it; true if none is needed."""
+    if settings.token is None:
+        return True
+    return given is not None and hmac.compare_digest(given.encode(), settings.token.encode())
+
+
+class ClientLimits:
+    """Counts what each client does; for any thread.
+
+    Args:
+        settings: the limits
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests that are left, and when that was
+        self._streams: dict[str, int] = {}
+
+    def check_rate(self, client: str) -> None:
+        """Counts a request.
+
+        Raises:
+            ApiError: if the client sent too many.
+        """
+        most = self.settings.requests_per_minute
+        now = time.monotonic()
+        with self._lock:
+            left, before = self._left.pop(client, (float(most), now))
+            left = min(left + (now - before) * most / 60, float(most))
+            self._left[client] = (max(left - 1, 0.0), now)
+            if len(self._left) > _MOST_CLIENTS:
+                self._left.popitem(last=False)
+        if left < 1:
+            raise ApiError(429, "too many requests; come back in a minute", RATE_LIMITED, retry_after=60)
+
+    @contextmanager
+    def stream(self, client: str) -> Iterator[None]:
+        """Counts a stream for as long as it is watched; `check_stream` says whether there may be one more."""
+        with self._lock:
+            self._streams[client] = self._streams.get(client, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams[client] -= 1
+                if not self._streams[client]:
+                    del self._streams[client]
+
+    def check_stream(self, client: str) -> None:
+        """Raises ApiError if a client, or all together, watch as many streams as they may."""
+        with self._lock:
+            own, everybodys = self._streams.get(client, 0), sum(self._streams.values())
+        if everybodys >= self.settings.max_streams:
+            raise ApiError(503, "too many videos are watched; come back later", OVERLOADED, retry_after=10)
+        if own >= self.settings.max_streams_per_client:
+            raise ApiError(429, "you watch too many videos at once; close some", RATE_LIMITED, retry_after=10)
+
+
+class Access:
+    """Refuses requests, adds headers to answers, and gives up clients that do not take them.
+
+    Args:
+        app: what answers the others
+        settings: token and limits
+        limits: counter of requests
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, limits: ClientLimits) -> None:
+        self.app, self.settings, self.limits = app, settings, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._check(HTTPConnection(scope))
+        except ApiError as error:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+            else:
+                await error.response()(scope, receive, self._with_headers(scope, send))
+            return
+        await self.app(scope, receive, self._with_headers(scope, send) if scope["type"] == "http" else send)
+
+    def _check(self, connection: HTTPConnection) -> None:
+        path = connection.scope["path"]
+        if path != "/healthz":
+            self.limits.check_rate(client_of(connection))
+        if self.settings.token is None:
+            _check_origin(connection.headers, local=self.settings.is_local)
+        elif connection.scope["type"] == "http" and (path + "/").startswith(_GUARDED):
+            kind, _, token = connection.headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not is_token(self.settings, token.strip()):
+                raise ApiError(401, "the token is missing or wrong; send Authorization: Bearer TOKEN", UNAUTHORIZED)
+
+    def _with_headers(self, scope: Scope, send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                if scope["path"].startswith("/v1/"):
+                    headers.setdefault("Cache-Control", "no-store")
+            async with asyncio.timeout(self.settings.stalled_seconds):
+                await send(message)
+
+        return sending
+
+
+def _check_origin(headers: Headers, *, local: bool) -> None:
+    """Refuses the pages of others, which a browser lets send requests to any address that its user reaches.
+
+    Raises:
+        ApiError: if the request comes from a page of another server, or of one whose name was made to lead here.
+    """
+    host = headers.get("host", "")
+    if local and _name(f"//{host}") not in _LOCAL:
+        raise ApiError(
+            403, "the header Host names another machine; use the address that the server printed", UNAUTHORIZED
+        )
+    origin = headers.get("origin")
+    if origin is not None and urlsplit_or_none(origin) != host:
+        raise ApiError(403, "the request comes from a page of another server", UNAUTHORIZED)
+
+
+def urlsplit_or_none(address: str) -> str | None:
+    """The host and port of an address; None if it has none."""
+    try:
+        return urlsplit(address).netloc or None
+    except ValueError:
+        return None
+
+
+def _name(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

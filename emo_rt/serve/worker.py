@@ -1,0 +1,225 @@
+"""The thread that makes the videos of the queue, one after another, and goes on with what an earlier process left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+
+from emo_rt.bundle import file_sha256
+from emo_rt.errors import EmoError, InputError, printable
+from emo_rt.jobs.request import Request
+from emo_rt.jobs.session import Result, Session
+from emo_rt.media.boxes import Box
+from emo_rt.serve.growing import Growing
+from emo_rt.serve.metrics import Metrics
+from emo_rt.serve.queue import QUEUED, RUNNING, Queue, VideoRow
+from emo_rt.serve.store import AUDIO, PICTURE, VIDEO, Store
+
+#: Seconds after which the thread looks whether it has to stop, where it waits.
+_PATIENCE = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """A video is no longer made: it was cancelled, or the server stops."""
+
+
+class Worker:
+    """Makes the videos of a queue in a thread of its own.
+
+    Args:
+        queue: videos that wait
+        store: their files
+        session: maker of videos, with provenance; this thread alone makes videos with it
+        metrics: what is counted
+
+    Attributes:
+        stopping: whether the server stops
+    """
+
+    def __init__(self, queue: Queue, store: Store, session: Session, metrics: Metrics) -> None:
+        self.queue, self.store, self.session, self.metrics = queue, store, session, metrics
+        self.stopping = False
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._running: str | None = None
+        self._done = 0
+        self._growing: Growing | None = None
+
+    def start(self) -> None:
+        """Starts the thread; videos that were begun by an earlier process come first."""
+        self.queue.recover()
+        self._thread.start()
+
+    @property
+    def lives(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Tells the thread to end at the next clip; from any thread, and from a signal handler."""
+        self.stopping = True
+
+    def join(self, timeout: float) -> bool:
+        """Waits for the end of the thread, and puts a video that it still makes back into the queue.
+
+        Returns:
+            Whether it ended in time.
+        """
+        self.stop()
+        self.queue.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self.lives and (running := self._running):
+            self.queue.put_back(running)
+        return not self.lives
+
+    def cancel(self, video_id: str) -> None:
+        """Removes a video; if it is made now, its files go when it has stopped."""
+        status = self.queue.cancel(video_id)
+        if status in (QUEUED, RUNNING):
+            self.metrics.video_ended("cancelled")
+        if status is not None and status != RUNNING:
+            self.store.remove(self.store.video(video_id))
+
+    def frames_done(self, video_id: str) -> int:
+        """The number of finished frames of a video that is made now; 0 for others."""
+        return self._done if video_id == self._running else 0
+
+    def growing(self, video_id: str) -> Growing | None:
+        """What writes the growing MP4 of a video; None if it is not made now."""
+        return self._growing if video_id == self._running else None
+
+    def _run(self) -> None:
+        with contextlib.suppress(EmoError):  # every video will say so
+            self.session.cascade(self.session.plan(predicted=False).backend)
+        while not self.stopping:
+            row = self.queue.claim(_PATIENCE)
+            if row is not None:
+                self._done, self._growing, self._running = 0, None, row.id
+                try:
+                    self._make(row)
+                except Exception:  # a disk that is full, a file that is gone: the next one may work
+                    _log.exception("video", extra={"fields": {"video": row.id}})
+                finally:
+                    self._running = None
+                    self._end_growing()
+
+    def _make(self, row: VideoRow) -> None:
+        directory = self.store.video(row.id)
+        if _is_complete(directory):  # the process was killed between the video's end and the queue's
+            self._finished(row, None)
+            return
+        try:
+            result = self._made(row, directory)
+        except Stopped:
+            if not self.queue.is_cancelled(row.id):
+                self.queue.put_back(row.id)
+                return
+            self.queue.forget(row.id)
+            self.store.remove(directory)
+        except Exception as error:
+            self._failed(row, error)
+        else:
+            self._finished(row, result)
+
+    def _made(self, row: VideoRow, directory: Path) -> Result:
+        """Makes a video; where what an earlier process left is of no use any more, it starts over."""
+        request = made_request(row, directory)
+        left = directory / f"{VIDEO}.job"
+        for attempt in ("go on", "start over"):
+            begun = left.is_dir()
+            try:
+                return self.session.make(
+                    request, resume=True, on_progress=lambda done, total: self._progressed(row, directory, done)
+                )
+            except InputError:
+                if attempt == "start over" or not begun:
+                    raise
+                self._end_growing()
+                shutil.rmtree(left, ignore_errors=True)
+        raise AssertionError
+
+    def _progressed(self, row: VideoRow, directory: Path, done: int) -> None:
+        if self.stopping or self.queue.is_cancelled(row.id):
+            raise Stopped
+        if self._growing is None:
+            self._begin_growing(row, directory)
+        elif done > self._done and row.attempts:
+            self.queue.got_further(row.id)
+        self._done = done
+        if self._growing is not None and not self._growing.broken:
+            try:
+                self._growing.advance(done, row.facts["frames"])
+            except (EmoError, OSError):
+                self._growing.close()
+                _log.exception("growing", extra={"fields": {"video": row.id}})
+
+    def _begin_growing(self, row: VideoRow, directory: Path) -> None:
+        width, height = row.facts["size"]
+        self._growing = Growing(directory, self.session.bundle.config, (width, height), row.facts["max_seconds"])
+
+    def _end_growing(self) -> None:
+        growing, self._growing = self._growing, None
+        if growing is not None:
+            growing.close()
+
+    def _finished(self, row: VideoRow, result: Result | None) -> None:
+        self.queue.finish(row.id)
+        frames = row.facts["frames"]
+        rate = self.session.bundle.config.frames_per_second
+        seconds = 0.0 if result is None else result.timing.seconds
+        made = 0 if result is None else sum(result.timing.frames)
+        self.metrics.video_ended("completed", frames / rate, made / seconds if seconds else None)
+        fields = {"video": row.id, "outcome": "completed", "frames": frames, "seconds": round(seconds, 3)}
+        _log.info("video", extra={"fields": fields})
+
+    def _failed(self, row: VideoRow, error: Exception) -> None:
+        directory = self.store.video(row.id)
+        message = "the server made a mistake; ask for the video again"
+        if isinstance(error, EmoError):
+            names = row.facts["names"]
+            message = str(error)
+            for path, name in (
+                (directory / PICTURE, names["image"]),
+                (directory / AUDIO, names["audio"]),
+                (directory / VIDEO, "video"),
+                (directory, ""),
+            ):
+                message = message.replace(str(path), name)
+        elif isinstance(error, MemoryError):
+            message = "there was not enough memory; give a smaller picture"
+        self.queue.finish(row.id, printable(message))
+        shutil.rmtree(directory / f"{VIDEO}.job", ignore_errors=True)
+        self.metrics.video_ended("failed")
+        fields = {"video": row.id, "outcome": "failed", "error": message}
+        expected = isinstance(error, EmoError)
+        _log.log(logging.INFO if expected else logging.ERROR, "video", extra={"fields": fields}, exc_info=not expected)
+
+
+def made_request(row: VideoRow, directory: Path) -> Request:
+    """What the maker of videos is asked for."""
+    box = row.facts["face_box"]
+    return Request(
+        directory / PICTURE,
+        directory / AUDIO,
+        directory / VIDEO,
+        face_box=Box(**box) if box else None,
+        seed=row.facts["seed"],
+        speed=row.facts["speed"],
+        framing=row.facts["framing"],
+        max_seconds=row.facts["max_seconds"],
+    )
+
+
+def _is_complete(directory: Path) -> bool:
+    """Whether a directory holds a whole video with its provenance, which is written after it."""
+    try:
+        facts = json.loads((directory / f"{VIDEO}.json").read_bytes())
+        return bool(facts["sha256"] == file_sha256(directory / VIDEO))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
