@@ -142,14 +142,13 @@ class Cascade:
         config: facts of the model
         noise_schedule: noise schedule that the steps are taken from
         engine: function that gives a graph's engine by the graph's name
-        name: name of the bundle, for messages
+        directory: directory of the bundle, for messages
     """
 
     def __init__(
-        self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName, name: str = ""
+        self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName, directory: str = ""
     ) -> None:
-        self.config, self.noise_schedule, self.engine = config, noise_schedule, engine
-        self.name = f"bundle {name}" if name else "bundle"
+        self.config, self.noise_schedule, self.engine, self.directory = config, noise_schedule, engine, directory
 
     @classmethod
     def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
@@ -292,7 +291,8 @@ class Cascade:
             graph = f"the graph that gives {wrong[0]}"
         else:
             graph = " or ".join(dict.fromkeys(step.graph for step in steps))
-        return BundleError(f"{self.name}: {graph} computes no finite numbers (NaN); {HINT}")
+        name = f"bundle {self.directory}" if self.directory else "bundle"
+        return BundleError(f"{name}: {graph} computes no finite numbers (NaN); {HINT}")
 
     def schedule(self, sampling: Sampling) -> list[Step]:
         """The steps of a clip, with their time embeddings computed.

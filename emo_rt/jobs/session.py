@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.credentials import Signature
 from emo_rt.planning.cost_cache import cache_file
 from emo_rt.planning.costs import Costs, cost_of, picture_seconds
-from emo_rt.planning.planner import Plan, choose
+from emo_rt.planning.planner import MARGIN, Plan, choose
 from emo_rt.planning.presets import Preset, read_presets
 from emo_rt.planning.rate_control import RateControl
 
@@ -87,6 +88,9 @@ class Session:
         provenance: whether to write beside each video what it was made from, as JSON
         verbose: whether to show the plan, a progress bar and what changes on stderr
 
+    Attributes:
+        around: what videos get in the place of the loaded engines, for a process that shares them with others
+
     Raises:
         InputError: for a backend that does not run here, or steps that the bundle does not have.
         BundleError: if the bundle's presets cannot be read.
@@ -102,6 +106,7 @@ class Session:
         verbose: bool = False,
     ) -> None:
         self.bundle, self.options = bundle, options or GenerationOptions()
+        self.around: Callable[[Cascade], Cascade] = lambda cascade: cascade
         self.signature, self.provenance, self.verbose = signature, provenance, verbose
         if self.options.backend != AUTO:
             check_runs_here(self.options.backend)
@@ -199,7 +204,7 @@ class Session:
         return plan
 
     def _fill(self, sink: Sink, request: Request, source: Source, plan: Plan, on_progress: OnProgress) -> Timing:
-        cascade = self.cascade(plan.backend)
+        cascade = self.around(self.cascade(plan.backend))
         for each in (plan, *plan.faster):
             cascade.prepare(each.sampling)
         if source.stream.live:
@@ -248,6 +253,20 @@ class Session:
                 del self._cascades[backend]
             self._say(f"plan: {plan}{self._shortfall(plan)}")
         return self._plans[size]
+
+    def live_plan(self, clip_seconds: float) -> Plan:
+        """The plan of a live face, with the engines of all videos: the best preset that makes clips in time.
+
+        Args:
+            clip_seconds: seconds in which a clip is made; where no preset is so fast, the fastest one is taken
+        """
+        config, backend = self.bundle.config, self.plan(predicted=False).backend
+        rate = max(config.clip_frames / clip_seconds, config.frames_per_second) / MARGIN
+        costs = self._costs([backend], (config.resolution, config.resolution))
+        try:
+            return choose(self.presets, costs, config, target_fps=rate)
+        except InputError:
+            return choose(self.presets, costs, config, quality="fast")
 
     def _choose(self, size: tuple[int, int], predicted: bool) -> Plan:
         options = self.options

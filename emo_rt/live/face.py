@@ -22,7 +22,8 @@ from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
 from emo_rt.errors import InputError
 from emo_rt.limits import MAX_SPEED
-from emo_rt.live.idle import IdleLoop, LivePose
+from emo_rt.live.frame import LiveFrame, LivePose
+from emo_rt.live.idle import IdleLoop
 from emo_rt.live.voice_queue import VoiceFrame, VoiceQueue
 from emo_rt.media.boxes import Box, check_box
 from emo_rt.media.inputs import check_portrait
@@ -40,40 +41,12 @@ FADE, FADE_INTERRUPTED = 5, 2
 SLACK = 1
 #: Seconds of generated silence that are walked to and fro.
 IDLE_SECONDS = 8.0
+#: Seconds within which a clip of the idle loop is needed.
+IDLE_DUE = 2.0
 #: Seconds without voice after which a voice that was not ended counts as silent.
 STARVED = 0.12
 #: Factor by which a clip may take longer than the slowest of the last ones.
 SAFETY = 1.1
-
-
-@dataclass(frozen=True)
-class LiveFrame:
-    """A frame to show, and the sound to play with it.
-
-    Attributes:
-        pose: the picture, RGB uint8 (R, R, 3), and its latents
-        voice: the sound of the frame
-        speaking: whether the picture was generated for a voice; otherwise the face idles
-        late: whether it repeats the frame before it because the next clip is not finished; where the next voice has
-            not come, it repeats it, too
-        played: names of the marks that are played with this frame, or were dropped by `LiveFace.clear`
-    """
-
-    pose: LivePose
-    voice: VoiceFrame
-    speaking: bool = False
-    late: bool = False
-    played: tuple[str, ...] = ()
-
-    @property
-    def picture(self) -> np.ndarray:
-        """RGB uint8 (R, R, 3)."""
-        return self.pose.picture
-
-    @property
-    def sound(self) -> np.ndarray:
-        """Mono, float32 (samples of a frame,)."""
-        return self.voice.sound
 
 
 @dataclass(frozen=True)
@@ -191,9 +164,26 @@ class LiveFace:
         return self._state.speaking or self._state.beginning
 
     @property
+    def busy(self) -> bool:
+        """Whether there is voice that is not said, or a mouth that is not closed."""
+        state = self._state
+        return bool(state.ready or state.speaking or state.beginning or self._voice.first_loud() is not None)
+
+    @property
+    def sound_rate(self) -> int:
+        """Sample rate of the sound, Hz."""
+        return self._voice.sound_rate
+
+    @property
     def ahead(self) -> int:
         """Number of frames that are made and not taken."""
         return len(self._state.ready)
+
+    @property
+    def due(self) -> float:
+        """When the clip that is being made is needed, seconds on the clock of `time.monotonic`."""
+        wait = self.ahead * self.frame_seconds if self.speaking else IDLE_DUE
+        return time.monotonic() + wait
 
     @property
     def waiting(self) -> int:

@@ -7,31 +7,14 @@ After the stretch is generated, idling costs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from emo_rt.live.frame import LivePose
+
 #: Side of the small pictures by which the idle frame that is most like another one is found, pixels.
 _SIDE = 32
-
-
-@dataclass(frozen=True)
-class LivePose:
-    """A generated picture, and what the next clip needs to go on from it.
-
-    Attributes:
-        picture: RGB uint8 (R, R, 3)
-        latents: latents of the picture, float32 (c, s, s)
-    """
-
-    picture: np.ndarray
-    latents: np.ndarray
-
-    def blended(self, other: LivePose, share: float) -> LivePose:
-        """A pose between this one and another, of which it has `share`, 0 to 1."""
-        picture = cv2.addWeighted(self.picture, 1 - share, other.picture, share, 0)
-        return LivePose(picture, (1 - share) * self.latents + share * other.latents)
 
 
 class IdleLoop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,10 @@ from starlette.staticfiles import StaticFiles
 from emo_rt.jobs.session import Session
 from emo_rt.serve.access import Access, ClientLimits
 from emo_rt.serve.answers import BROKEN, INVALID, NOT_FOUND, OVERLOADED, ApiError, Limits, refusals
+from emo_rt.serve.live.sessions import LiveSessions
+from emo_rt.serve.live.stream import stream_routes
+from emo_rt.serve.live.turns import Turns
+from emo_rt.serve.live.webrtc import live_routes
 from emo_rt.serve.logs import RequestLog
 from emo_rt.serve.metrics import Metrics
 from emo_rt.serve.portraits import bundled_facts, portrait_routes
@@ -50,8 +55,8 @@ _log = logging.getLogger(__name__)
 def create_app(settings: Settings, session: Session) -> FastAPI:
     """Makes the application.
 
-    Its `state` holds what routes share: settings, session, store, queue, worker, metrics, limits, and `capacity`, an
-    object with the numbers `sessions` and `free` of live sessions, None without any.
+    Its `state` holds what routes share: settings, session, store, queue, worker, metrics, limits, live (the live
+    sessions) and calls (the tasks of those through WebRTC).
 
     Args:
         settings: how it works
@@ -69,16 +74,22 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
         raise
     metrics = Metrics(queue.waiting)
     worker = Worker(queue, store, session, metrics)
+    turns = Turns()
+    session.around = turns.shared
+    live = LiveSessions(session, turns, metrics.registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.decoding = CapacityLimiter(DECODED_AT_ONCE)
         worker.start()
+        threading.Thread(target=live.prepare, name="live", daemon=True).start()
         sweeper = asyncio.create_task(_sweep(store))
         try:
             yield
         finally:
             sweeper.cancel()
+            await live.close_all("the server stops")
+            await asyncio.gather(*app.state.calls, return_exceptions=True)
             ended = await run_in_threadpool(worker.join, LAST_CLIP)
             if ended:  # otherwise its thread may still write
                 queue.close()
@@ -97,10 +108,12 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
     state.settings, state.session, state.store, state.queue = settings, session, store, queue
     state.worker, state.metrics, state.limits = worker, metrics, ClientLimits(settings)
     state.bundled_portrait = bundled_facts()
-    state.capacity = None
+    state.live, state.calls = live, set()
     _answer_errors(app)
     app.include_router(video_routes)
     app.include_router(portrait_routes)
+    app.include_router(stream_routes)
+    app.include_router(live_routes)
     _add_own_routes(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     app.add_middleware(Access, settings=settings, limits=state.limits)
@@ -135,7 +148,6 @@ def _add_own_routes(app: FastAPI) -> None:
         """What the server makes, and the most that it takes."""
         state = app.state
         config, settings = state.session.bundle.config, state.settings
-        capacity = state.capacity
         return JSONResponse(
             {
                 "model": state.session.bundle.manifest.name,
@@ -144,7 +156,7 @@ def _add_own_routes(app: FastAPI) -> None:
                 "max_upload_bytes": settings.max_upload_bytes,
                 "max_pixels": settings.max_pixels,
                 "max_seconds": settings.max_seconds,
-                "live": {"sessions": capacity.sessions, "free": capacity.free} if capacity else _NO_LIVE,
+                "live": {"sessions": state.live.sessions, "free": state.live.free},
                 "version": version("emo-rt"),
             }
         )
@@ -171,9 +183,6 @@ def _add_own_routes(app: FastAPI) -> None:
         return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
-
-
-_NO_LIVE = {"sessions": 0, "free": 0}
 
 
 def _answer_errors(app: FastAPI) -> None:

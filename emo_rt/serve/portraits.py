@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 from PIL import Image, UnidentifiedImageError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from emo_rt.bundled import PORTRAIT
 from emo_rt.errors import EmoError, InputError
@@ -171,7 +172,7 @@ def portrait_object(store: Store, portrait_id: str, facts: dict[str, Any]) -> di
     }
 
 
-def known_portrait(request: Request, portrait_id: str) -> tuple[Path, dict[str, Any]]:
+def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dict[str, Any]]:
     """The picture file of a portrait, and its facts.
 
     Raises:

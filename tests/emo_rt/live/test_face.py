@@ -12,7 +12,8 @@ from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.errors import BundleError, InputError
-from emo_rt.live.face import FADE_INTERRUPTED, UNTIL_IDLE, LiveFace, LiveFrame
+from emo_rt.live.face import FADE_INTERRUPTED, UNTIL_IDLE, LiveFace
+from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 
 FRAME = 1920  # samples at 48 kHz

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from emo_rt.live.idle import IdleLoop, LivePose
+from emo_rt.live.frame import LivePose
+from emo_rt.live.idle import IdleLoop
 
 
 def pose(value: int) -> LivePose:

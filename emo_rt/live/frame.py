@@ -1,0 +1,58 @@
+"""A frame of a live face: the picture, the sound of its moment, and what the next clip needs to go on from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from emo_rt.live.voice_queue import VoiceFrame
+
+
+@dataclass(frozen=True)
+class LivePose:
+    """A generated picture, and what the next clip needs to go on from it.
+
+    Attributes:
+        picture: RGB uint8 (R, R, 3)
+        latents: latents of the picture, float32 (c, s, s)
+    """
+
+    picture: np.ndarray
+    latents: np.ndarray
+
+    def blended(self, other: LivePose, share: float) -> LivePose:
+        """A pose between this one and another, of which it has `share`, 0 to 1."""
+        picture = cv2.addWeighted(self.picture, 1 - share, other.picture, share, 0)
+        return LivePose(picture, (1 - share) * self.latents + share * other.latents)
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame to show, and the sound to play with it.
+
+    Attributes:
+        pose: the picture, RGB uint8 (R, R, 3), and its latents
+        voice: the sound of the frame
+        speaking: whether the picture was generated for a voice; otherwise the face idles
+        late: whether it repeats the frame before it because the next clip is not finished; where the next voice has
+            not come, it repeats it, too
+        played: names of the marks that are played with this frame, or were dropped by `LiveFace.clear`
+    """
+
+    pose: LivePose
+    voice: VoiceFrame
+    speaking: bool = False
+    late: bool = False
+    played: tuple[str, ...] = ()
+
+    @property
+    def picture(self) -> np.ndarray:
+        """RGB uint8 (R, R, 3)."""
+        return self.pose.picture
+
+    @property
+    def sound(self) -> np.ndarray:
+        """Mono, float32 (samples of a frame,)."""
+        return self.voice.sound

@@ -1,0 +1,186 @@
+"""The live sessions of a server: how many this machine holds, and the face of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from starlette.concurrency import run_in_threadpool
+
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.errors import EmoError
+from emo_rt.jobs.session import Session
+from emo_rt.live.face import LiveFace
+from emo_rt.live.frame import LiveFrame
+from emo_rt.media.boxes import Box
+from emo_rt.media.portrait import read_portrait
+from emo_rt.planning.planner import Plan
+from emo_rt.serve.answers import OVERLOADED, ApiError
+from emo_rt.serve.live.turns import Turns
+
+#: Seconds in which a clip is made at most, so that a face answers within half a second: one has to be there when the
+#: last one is shown, and both it and the look-ahead wait for voice.
+CLIP_SECONDS = 0.16
+#: Share of the time in which engines may work when all sessions speak; the rest is for encoders and the network.
+BUSY = 0.75
+#: Seconds after which a client that found no room asks again.
+ASK_AGAIN = 10
+#: Seconds by which the clock of a session may be behind before it is set anew.
+BEHIND = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class LiveSession:
+    """A client's face.
+
+    Attributes:
+        id: its name, which nobody guesses
+        face: the face
+        close: ends it; called with the reason in words
+        clear: interrupts it
+    """
+
+    id: str
+    face: LiveFace
+    close: Callable[[str], Awaitable[None]] = field(default=lambda _: asyncio.sleep(0))
+    clear: Callable[[], None] = lambda: None
+
+
+class LiveSessions:
+    """Opens and counts live sessions. The engines are those that videos are made with.
+
+    Args:
+        session: maker of videos
+        turns: whose turn it is to run an engine
+        registry: where its metrics go
+
+    Attributes:
+        sessions: number of sessions that this machine holds; 0 until `prepare` has measured it
+    """
+
+    def __init__(self, session: Session, turns: Turns, registry: CollectorRegistry) -> None:
+        self.session, self.turns = session, turns
+        self.sessions = 0
+        self._plan: Plan | None = None
+        self._cascade: Cascade | None = None
+        self._lock = threading.Lock()
+        self._opening = 0
+        self._open: dict[str, LiveSession] = {}
+        Gauge("emo_rt_live_sessions", "Live sessions", registry=registry).set_function(lambda: self.used)
+        Gauge("emo_rt_live_rated", "Live sessions that this machine holds", registry=registry).set_function(
+            lambda: self.sessions
+        )
+        self._frames = Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
+        self._late = Counter("emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry)
+
+    @property
+    def used(self) -> int:
+        """Number of sessions that are open or being opened."""
+        return len(self._open) + self._opening
+
+    @property
+    def free(self) -> int:
+        """Number of sessions that may still be opened."""
+        return max(self.sessions - self.used, 0)
+
+    def prepare(self) -> None:
+        """Measures this machine, if that was not done before, and loads the engines; takes a minute the first time."""
+        try:
+            plan = self.session.live_plan(CLIP_SECONDS)
+            self._cascade = self.session.cascade(plan.backend)
+            self._cascade.prepare(plan.sampling)
+            self._plan = plan
+            self.sessions = rated_sessions(plan, self.session.bundle.config.frames_per_second)
+        except EmoError as error:
+            _log.error("live", extra={"fields": {"error": str(error)}})
+
+    def get(self, session_id: str) -> LiveSession | None:
+        """The open session of this id."""
+        return self._open.get(session_id)
+
+    @contextlib.asynccontextmanager
+    async def opened(
+        self, picture: str, face_box: Box | None, *, sound_rate: int, real_time: bool, seed: int, speed: float | None
+    ) -> AsyncIterator[LiveSession]:
+        """A session with the face of a picture file; it is closed in the end.
+
+        Raises:
+            ApiError: if there is no room for one more.
+            InputError: if the picture or a value cannot be used.
+        """
+        with self._lock:
+            if not self.free:
+                raise ApiError(503, self._no_room(), OVERLOADED, retry_after=ASK_AGAIN)
+            self._opening += 1
+        try:
+            face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
+            await run_in_threadpool(face.__enter__)
+        finally:
+            self._opening -= 1
+        session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face)
+        self._open[session.id] = session
+        try:
+            yield session
+        finally:
+            del self._open[session.id]
+            await run_in_threadpool(face.__exit__, None, None, None)
+
+    def _no_room(self) -> str:
+        if self._plan is None:
+            return "the server measures this machine or cannot hold live sessions; come back in a minute"
+        if not self.sessions:
+            return "this machine is too slow for live sessions; make videos instead"
+        return f"all {self.sessions} live sessions of this machine are in use; come back later"
+
+    def _face(
+        self, picture: str, face_box: Box | None, sound_rate: int, real_time: bool, seed: int, speed: float | None
+    ) -> LiveFace:
+        assert self._cascade is not None
+        assert self._plan is not None
+        config = self._cascade.config
+        portrait, box = read_portrait(picture, config, face_box)
+        mine: list[LiveFace] = []
+        cascade = self.turns.shared(self._cascade, lambda: mine[0].due)
+        face = LiveFace(
+            cascade,
+            portrait,
+            box,
+            self._plan.sampling,
+            sound_rate=sound_rate,
+            real_time=real_time,
+            seed=seed,
+            speed=speed,
+        )
+        mine.append(face)
+        return face
+
+    async def frames(self, face: LiveFace) -> AsyncIterator[LiveFrame]:
+        """The frames of a face, each at its time."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            frame = face.take()
+            self._frames.inc()
+            self._late.inc(frame.late)
+            yield frame
+            due += face.frame_seconds
+            if clock() - due > BEHIND:
+                due = clock()
+            await asyncio.sleep(max(due - clock(), 0))
+
+    async def close_all(self, reason: str) -> None:
+        """Ends all sessions."""
+        await asyncio.gather(*(session.close(reason) for session in [*self._open.values()]), return_exceptions=True)
+
+
+def rated_sessions(plan: Plan, frames_per_second: int) -> int:
+    """The number of faces that may speak at the same time with a plan."""
+    return int(BUSY * plan.frames_per_second / frames_per_second)
