@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emo_rt.serve.answers import OVERLOADED, RATE_LIMITED, UNAUTHORIZED, ApiError
+from emo_rt.serve.answers import OVERLOADED, RATE_LIMITED, UNAUTHORIZED, ApiError, BrokenOff
 from emo_rt.serve.settings import Settings
 
 #: What a page of the server may load: nothing of others.
@@ -151,8 +151,11 @@ class Access:
                     headers[name] = value
                 if scope["path"].startswith("/v1/"):
                     headers.setdefault("Cache-Control", "no-store")
-            async with asyncio.timeout(self.settings.stalled_seconds):
-                await send(message)
+            try:
+                async with asyncio.timeout(self.settings.stalled_seconds):
+                    await send(message)
+            except TimeoutError:  # it takes nothing, and so it is not waited for
+                raise BrokenOff from None
 
         return sending
 

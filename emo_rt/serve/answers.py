@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from emo_rt.errors import printable
@@ -40,6 +42,30 @@ class ApiError(Exception):
             headers["WWW-Authenticate"] = "Bearer"
         error = {"message": message, "type": self.kind, "param": self.param}
         return JSONResponse({"error": error}, self.status, headers)
+
+
+class BrokenOff(Exception):
+    """An answer that ends before its time: the client hears of it, since its last bytes never come."""
+
+
+def file_answer(path: Path, media_type: str, name: str, *, inline: bool = False) -> FileResponse:
+    """A file, whole or in ranges.
+
+    Args:
+        path: the file
+        media_type: its type
+        name: name under which it is downloaded
+        inline: whether browsers show it in place of downloading it
+
+    Raises:
+        ApiError: if it is gone.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise ApiError(404, "it was deleted", NOT_FOUND) from None
+    shown = "inline" if inline else "attachment"
+    return FileResponse(path, 200, None, media_type, filename=name, stat_result=found, content_disposition_type=shown)
 
 
 class ErrorDetail(BaseModel):

@@ -31,6 +31,7 @@ from emo_rt.stopping import STOPPED, Process, heard_signals
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
 #: Packages of the extra `serve`, and where the token may be.
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -83,13 +84,13 @@ def _serve(options: argparse.Namespace) -> None:
     settings = _settings(options)
     bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
     session = Session(bundle, generation_options(options), provenance=True)
-    with _listener(settings) as listener:
+    with listen(settings) as listener:
         from emo_rt.serve.app import create_app
         from emo_rt.serve.logs import log_to_stderr
 
         app = create_app(settings, session)
         log_to_stderr()
-        server = _server(app, settings)
+        server = make_server(app, settings)
         if not settings.is_local and settings.token is None:
             say(
                 f"emo_rt: warning: everybody who reaches {settings.host} can use this server and see all its videos; "
@@ -101,7 +102,8 @@ def _serve(options: argparse.Namespace) -> None:
         os._exit(0)  # what still computes is not waited for; its clips are kept
 
 
-def _server(app, settings: Settings) -> uvicorn.Server:  # type: ignore[no-untyped-def]
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The HTTP server of an application; `run` it with a socket of `listen`."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -146,7 +148,7 @@ def _server(app, settings: Settings) -> uvicorn.Server:  # type: ignore[no-untyp
     return Server(config)
 
 
-def _listener(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """A socket that is bound to the host and the port."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -20,6 +20,7 @@ from emo_rt.jobs.job import follow_clips
 from emo_rt.media.sound import AudioStream, SoundChunk
 from emo_rt.media.video import FRAGMENTED, VideoWriter
 from emo_rt.serve.access import ClientLimits, client_of
+from emo_rt.serve.answers import BrokenOff
 from emo_rt.serve.queue import COMPLETED, FAILED, Queue
 from emo_rt.serve.store import AUDIO, GROWING, VIDEO, Store
 
@@ -93,10 +94,6 @@ class Growing:
         self.path.unlink(missing_ok=True)
 
 
-class StreamEnded(Exception):
-    """A stream ends before its time: the client hears of it, since its last chunk never comes."""
-
-
 def watch(request: Request, video_id: str) -> StreamingResponse:
     """The response that sends a video from its beginning, while it is made or afterwards.
 
@@ -122,7 +119,7 @@ def watch(request: Request, video_id: str) -> StreamingResponse:
                     elif complete:
                         return
                     elif growing is not None and growing.broken:
-                        raise StreamEnded(video_id)
+                        raise BrokenOff
                     elif not await _wait(request):
                         return
             finally:
@@ -139,7 +136,7 @@ async def _file_of(request: Request, video_id: str) -> tuple[Growing | None, Bin
     while True:
         row = await run_in_threadpool(queue.get, video_id)
         if row is None or row.status == FAILED:
-            raise StreamEnded(video_id)
+            raise BrokenOff
         try:
             if row.status == COMPLETED:
                 return None, await run_in_threadpool(_fragmented, store, video_id)
@@ -155,7 +152,7 @@ async def _file_of(request: Request, video_id: str) -> tuple[Growing | None, Bin
 async def _wait(request: Request) -> bool:
     """Waits a moment; returns whether the client is still there, and the server goes on."""
     if request.app.state.worker.stopping:
-        raise StreamEnded
+        raise BrokenOff
     if await request.is_disconnected():
         return False
     await asyncio.sleep(_PATIENCE)

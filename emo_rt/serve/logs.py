@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emo_rt.serve.answers import BrokenOff
 from emo_rt.serve.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def log_to_stderr() -> None:
     """Sends what the server logs to stderr, and of what its libraries log the warnings."""
     handler = _Stderr()
     handler.setFormatter(JsonLines())
+    handler.addFilter(lambda record: not record.getMessage().startswith("ASGI callable returned without completing"))
     for name, level in (("emo_rt.serve", logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
@@ -77,8 +79,12 @@ class RequestLog:
                 size += len(message.get("body", b""))
             await send(message)
 
+        complete = False
         try:
             await self.app(scope, receive, sending)
+            complete = True
+        except BrokenOff:
+            return  # the server closes the connection
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None) or "other"
@@ -88,6 +94,7 @@ class RequestLog:
                 "route": route,
                 "status": status,
                 "bytes": size,
+                "complete": complete,
                 "seconds": round(seconds, 4),
                 "client": scope["client"][0] if scope.get("client") else None,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
@@ -25,7 +27,7 @@ from emo_rt.media.face import SMALLEST_FACE
 from emo_rt.media.face_detector import CERTAIN, detect_faces
 from emo_rt.media.image import read_image
 from emo_rt.media.picture_file import TooManyPixels, open_picture
-from emo_rt.serve.answers import NOT_FOUND, ApiError, Deleted, FaceBoxChange, PortraitObject, refusals
+from emo_rt.serve.answers import NOT_FOUND, ApiError, Deleted, FaceBoxChange, PortraitObject, file_answer, refusals
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import PICTURE, Store
 from emo_rt.serve.uploads import Upload, UploadedFile, body_chunks, json_object, received
@@ -87,10 +89,11 @@ async def upload_portrait(request: Request) -> JSONResponse:
 
 def _kept(store: Store, upload: Upload) -> dict[str, Any]:
     """Keeps an uploaded portrait; returns its object."""
-    size, faces = keep_picture(upload, store.settings)
+    pixels = keep_picture(upload, store.settings)
+    faces = _faces(pixels)
     facts = {
         "created_at": time.time(),
-        "size": size,
+        "size": (pixels.shape[1], pixels.shape[0]),
         "faces": [asdict(face) for face in faces],
         "face_box": asdict(faces[0]) if faces else None,
         "given": False,
@@ -98,11 +101,18 @@ def _kept(store: Store, upload: Upload) -> dict[str, Any]:
     return portrait_object(store, store.add_portrait(upload.directory, facts), facts)
 
 
-def keep_picture(upload: Upload, settings: Settings) -> tuple[tuple[int, int], list[Box]]:
+def _faces(pixels: np.ndarray) -> list[Box]:
+    """The faces that are certainly in a picture and can be animated; the first is the one that `find_face` takes."""
+    faces = [face.box for face in detect_faces(pixels) if face.confidence >= CERTAIN]
+    is_large = [min(face.width, face.height) >= SMALLEST_FACE for face in faces]
+    return [face for face, large in zip(faces, is_large, strict=True) if large] if is_large[:1] == [True] else []
+
+
+def keep_picture(upload: Upload, settings: Settings) -> np.ndarray:
     """Writes the picture of an upload anew, upright and without anything but its pixels, and removes what was uploaded.
 
     Returns:
-        Its width and height in pixels, and the faces that are certainly there, the largest first.
+        Its pixels, RGB uint8 (height, width, 3).
 
     Raises:
         ApiError: if it is no picture, or too large.
@@ -113,11 +123,7 @@ def keep_picture(upload: Upload, settings: Settings) -> tuple[tuple[int, int], l
         pixels = read_image(image.path)
     Image.fromarray(pixels).save(upload.directory / PICTURE, compress_level=1)
     image.path.unlink()
-    faces = [face.box for face in detect_faces(pixels) if face.confidence >= CERTAIN]
-    if faces and min(faces[0].width, faces[0].height) < SMALLEST_FACE:
-        faces = []
-    large = [box for box in faces if min(box.width, box.height) >= SMALLEST_FACE]
-    return (pixels.shape[1], pixels.shape[0]), large
+    return pixels
 
 
 def _check_pixels(image: UploadedFile, most: int) -> None:
@@ -187,10 +193,11 @@ def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dic
     return store.portrait(portrait_id) / PICTURE, facts
 
 
+@functools.cache
 def bundled_facts() -> dict[str, Any]:
-    """The facts of the portrait that comes with emo-rt."""
+    """The facts of the portrait that comes with emo-rt; do not change them."""
     pixels = read_image(PORTRAIT)
-    faces = [asdict(face.box) for face in detect_faces(pixels) if face.confidence >= CERTAIN]
+    faces = [asdict(face) for face in _faces(pixels)]
     size = (pixels.shape[1], pixels.shape[0])
     return {"created_at": 0, "size": size, "faces": faces, "face_box": faces[0], "given": False}
 
@@ -251,7 +258,7 @@ def box_of(value: Any) -> Box:
 def portrait_content(portrait_id: str, request: Request) -> FileResponse:
     """The picture, written anew as a PNG."""
     path, _ = known_portrait(request, portrait_id)
-    return FileResponse(path, media_type="image/png", filename="portrait.png", content_disposition_type="inline")
+    return file_answer(path, "image/png", "portrait.png", inline=True)
 
 
 @portrait_routes.delete("/{portrait_id}", response_model=Deleted, responses=refusals(409))

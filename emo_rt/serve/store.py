@@ -204,7 +204,7 @@ def open_folder(settings: Settings) -> FileLock:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(folder / "lock")
+        lock = FileLock(folder / "lock", thread_local=False)
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(f"folder {folder}: another server uses it; give another one with --folder") from None

@@ -241,6 +241,8 @@ class _FormReader:
 
     def _add_header(self, place: int, data: bytes) -> None:
         self._header[place] += data
+        if len(self._header[place]) > _LONGEST_TEXT:
+            raise ApiError(400, f"a header of the form has more than {_LONGEST_TEXT} bytes")
 
     def _end_header(self) -> None:
         name, value = self._header

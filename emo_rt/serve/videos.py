@@ -41,6 +41,7 @@ from emo_rt.serve.answers import (
     Deleted,
     VideoList,
     VideoObject,
+    file_answer,
     refusals,
 )
 from emo_rt.serve.growing import watch
@@ -323,8 +324,7 @@ def show_video(video_id: str, request: Request) -> JSONResponse:
 )
 def video_content(video_id: str, request: Request) -> FileResponse:
     """The finished MP4, whole or in ranges."""
-    path = _completed(request, video_id) / VIDEO
-    return FileResponse(path, media_type="video/mp4", filename=DOWNLOAD)
+    return file_answer(_completed(request, video_id) / VIDEO, "video/mp4", DOWNLOAD)
 
 
 def _completed(request: Request, video_id: str) -> Path:

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from emo_rt.bundle import file_sha256
@@ -48,6 +49,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._running: str | None = None
         self._done = 0
+        self._started_at: int | None = None  # frames that an earlier process had made of it
+        self._further = False
         self._growing: Growing | None = None
 
     def start(self) -> None:
@@ -100,7 +103,8 @@ class Worker:
         while not self.stopping:
             row = self.queue.claim(_PATIENCE)
             if row is not None:
-                self._done, self._growing, self._running = 0, None, row.id
+                self._done, self._started_at, self._further = 0, None, False
+                self._growing, self._running = None, row.id
                 try:
                     self._make(row)
                 except Exception:  # a disk that is full, a file that is gone: the next one may work
@@ -122,6 +126,7 @@ class Worker:
                 return
             self.queue.forget(row.id)
             self.store.remove(directory)
+            _log.info("video", extra={"fields": {"video": row.id, "outcome": "cancelled"}})
         except Exception as error:
             self._failed(row, error)
         else:
@@ -141,27 +146,37 @@ class Worker:
                 if attempt == "start over" or not begun:
                     raise
                 self._end_growing()
+                self._started_at = None
                 shutil.rmtree(left, ignore_errors=True)
         raise AssertionError
 
     def _progressed(self, row: VideoRow, directory: Path, done: int) -> None:
         if self.stopping or self.queue.is_cancelled(row.id):
             raise Stopped
-        if self._growing is None:
+        if self._started_at is None:
+            self._started_at = done
             self._begin_growing(row, directory)
-        elif done > self._done and row.attempts:
+        elif not self._further:
+            self._further = True
             self.queue.got_further(row.id)
         self._done = done
-        if self._growing is not None and not self._growing.broken:
-            try:
+        with self._only_logged(row):
+            if self._growing is not None:
                 self._growing.advance(done, row.facts["frames"])
-            except (EmoError, OSError):
-                self._growing.close()
-                _log.exception("growing", extra={"fields": {"video": row.id}})
+
+    @contextlib.contextmanager
+    def _only_logged(self, row: VideoRow) -> Iterator[None]:
+        """Whatever fails in the block costs those who watch, but not the video."""
+        try:
+            yield
+        except Exception:
+            _log.exception("the growing video cannot be written", extra={"fields": {"video": row.id}})
+            self._end_growing()
 
     def _begin_growing(self, row: VideoRow, directory: Path) -> None:
         width, height = row.facts["size"]
-        self._growing = Growing(directory, self.session.bundle.config, (width, height), row.facts["max_seconds"])
+        with self._only_logged(row):
+            self._growing = Growing(directory, self.session.bundle.config, (width, height), row.facts["max_seconds"])
 
     def _end_growing(self) -> None:
         growing, self._growing = self._growing, None
