@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,7 +45,7 @@ IDLE_SECONDS = 8.0
 IDLE_DUE = 2.0
 #: Seconds without voice after which a voice that was not ended counts as silent.
 STARVED = 0.12
-#: Factor by which a clip may take longer than the slowest of the last ones.
+#: Factor by which a clip may take longer than the last ones did.
 SAFETY = 1.1
 
 
@@ -73,6 +73,7 @@ class _State:
     generation: int = 0  # how often everything was dropped
     speaking: bool = False  # whether the ready frames go on
     beginning: bool = False  # whether the clip with which speech begins is being made
+    heard: float | None = None  # when a voice began that is not answered
     working: bool = False  # whether a clip is being made
     silent_frames: int = 0  # silent frames at the end of those that are made
     last_push: float = 0.0
@@ -195,7 +196,10 @@ class LiveFace:
         with self._changed:
             self._raise_error()
             self._voice.push(sound)
-            self._state.last_push, self._state.ended = time.monotonic(), False
+            now = self._state.last_push = time.monotonic()
+            self._state.ended = False
+            if self._state.heard is None and not self.speaking and self._voice.first_loud() is not None:
+                self._state.heard = now
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -219,7 +223,7 @@ class LiveFace:
             if state.speaking or state.ready:
                 state.ready.clear()
                 self._fade(FADE_INTERRUPTED, state.recent[-1].pose if state.recent else None)
-            state.speaking = state.beginning = False
+            state.speaking, state.beginning, state.heard = False, False, None
             state.played_until = self._voice.pushed
             self._changed.notify_all()
 
@@ -236,10 +240,13 @@ class LiveFace:
                 frame = LiveFrame(pose, self._voice.silence(), speaking=True, late=state.working)
             else:
                 frame = LiveFrame(self._idle.next(), self._quiet_voice())
+            answered = None
+            if frame.speaking and state.heard is not None:
+                answered, state.heard = time.monotonic() - state.heard, None
             state.played_until = max(state.played_until, frame.voice.end)
-            if state.marks and (played := [name for at, name in state.marks if at <= state.played_until]):
-                state.marks = [(at, name) for at, name in state.marks if at > state.played_until]
-                frame = LiveFrame(frame.pose, frame.voice, frame.speaking, frame.late, tuple(played))
+            played = tuple(name for at, name in state.marks if at <= state.played_until)
+            state.marks = [(at, name) for at, name in state.marks if at > state.played_until]
+            frame = replace(frame, played=played, answered=answered)
             state.recent.append(frame)
             while len(state.recent) > max(self._around, self.config.motion_frames):
                 state.recent.popleft()
@@ -340,7 +347,8 @@ class LiveFace:
 
     def _clip_length(self) -> int:
         """The number of frames that are shown while a clip is made."""
-        return math.ceil(SAFETY * max(self._seconds, default=0.0) * self.config.frames_per_second)
+        seconds = sorted(self._seconds)[-2:][0] if self._seconds else 0.0  # the longest one may be an accident
+        return math.ceil(SAFETY * seconds * self.config.frames_per_second)
 
     def _idle_task(self) -> _Task:
         before = [LiveFrame(pose, self._voice.silence()) for pose in self._idle.last(self.config.motion_frames)]

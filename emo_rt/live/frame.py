@@ -39,6 +39,7 @@ class LiveFrame:
         late: whether it repeats the frame before it because the next clip is not finished; where the next voice has
             not come, it repeats it, too
         played: names of the marks that are played with this frame, or were dropped by `LiveFace.clear`
+        answered: seconds since the voice began that this is the first frame of; None for other frames
     """
 
     pose: LivePose
@@ -46,6 +47,7 @@ class LiveFrame:
     speaking: bool = False
     late: bool = False
     played: tuple[str, ...] = ()
+    answered: float | None = None
 
     @property
     def picture(self) -> np.ndarray:

@@ -13,7 +13,12 @@ from emo_rt.media.video import repeatable
 #: Options of the encoder: a frame comes out as soon as it went in, and every two seconds one begins anew.
 H264_LIVE = {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "bf": "0", "g": "50", "threads": "1"}
 #: Options of the muxer: the head of the file at once, and then a fragment for each packet.
-EACH_PACKET = {"movflags": "+empty_moov+default_base_moof", "frag_duration": "1", "flush_packets": "1"}
+EACH_PACKET = {
+    "movflags": "+empty_moov+default_base_moof",
+    "frag_duration": "1",
+    "flush_packets": "1",
+    "max_interleave_delta": "1",
+}
 #: What `MediaSource.isTypeSupported` is asked with: H.264 high profile level 1.3 to 4, and AAC-LC.
 MIME = 'video/mp4; codecs="avc1.64001f,mp4a.40.2"'
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from emo_rt.cascade.cascade import Cascade
@@ -79,6 +79,12 @@ class LiveSessions:
             lambda: self.sessions
         )
         self._frames = Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
+        self._answers = Histogram(
+            "emo_rt_live_answer_seconds",
+            "Seconds from the first sound of a voice to its first frame",
+            buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 5),
+            registry=registry,
+        )
         self._late = Counter("emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry)
 
     @property
@@ -170,6 +176,8 @@ class LiveSessions:
             frame = face.take()
             self._frames.inc()
             self._late.inc(frame.late)
+            if frame.answered is not None:
+                self._answers.observe(frame.answered)
             yield frame
             due += face.frame_seconds
             if clock() - due > BEHIND:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import threading
+import time
+
+from emo_rt.serve.live.turns import Turns
+
+
+def test_the_most_urgent_one_is_next() -> None:
+    turns, order = Turns(), []
+
+    def run(due: float) -> None:
+        with turns.turn(due):
+            order.append(due)
+
+    with turns.turn(0.0):
+        threads = [threading.Thread(target=run, args=(due,)) for due in (3.0, float("inf"), 1.0, 2.0)]
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while len(turns._waiting) < number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == [1.0, 2.0, 3.0, float("inf")]
+
+
+def test_one_runs_at_a_time_and_an_error_gives_the_turn_on() -> None:
+    turns, inside, most = Turns(), 0, 0
+
+    def run() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            try:
+                with turns.turn(time.monotonic()):
+                    inside += 1
+                    most = max(most, inside)
+                    time.sleep(0)
+                    inside -= 1
+                    raise ValueError
+            except ValueError:
+                pass
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert most == 1
+    with turns.turn(0.0):  # it is free again
+        pass
