@@ -46,6 +46,7 @@ _UPLOAD = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["image"],
                     "properties": {"image": {"type": "string", "format": "binary", "description": "picture file"}},
                 }
@@ -53,6 +54,7 @@ _UPLOAD = {
             "application/json": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["image"],
                     "properties": {"image": {"type": "string", "description": "picture as data:TYPE;base64,DATA"}},
                 },

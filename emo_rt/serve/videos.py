@@ -77,6 +77,7 @@ _ASKED = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["audio"],
                     "properties": {
                         "audio": {"type": "string", "format": "binary", "description": "speech, or a video with it"},
@@ -88,6 +89,7 @@ _ASKED = {
             "application/json": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["audio"],
                     "properties": {
                         "audio": {"type": "string", "description": "the voice as data:TYPE;base64,DATA"},
