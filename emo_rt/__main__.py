@@ -8,7 +8,7 @@ import sys
 from emo_rt.stopping import own_process
 
 #: For each command the module that has its main(arguments, prog), imported when it is asked for, and a summary.
-_COMMANDS = {
+COMMANDS = {
     "run": ("emo_rt.run", "turn one portrait and a voice into a talking video"),
     "serve": ("emo_rt.serve.command", "serve a page and an HTTP API that make such videos"),
     "sign": ("emo_rt.sign", "sign a bundle, so that others can verify that it is yours"),
@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None, prog: str = "emo-rt") -> int:
     if arguments is None:
         console.open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in _COMMANDS:
-        command = importlib.import_module(_COMMANDS[words[0]][0])
+    if words and words[0] in COMMANDS:
+        command = importlib.import_module(COMMANDS[words[0]][0])
         code: int = command.main(words[1:], prog=f"{prog} {words[0]}")
         return code
     if words and words[0] not in ("-h", "--help", "--version"):
@@ -63,7 +63,7 @@ def _show_help(words: list[str], prog: str) -> None:
     import argparse
     from importlib.metadata import version
 
-    commands = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=prog,
         usage=f"{prog} [-h] [--version] COMMAND ...",

@@ -15,6 +15,7 @@ from unittest.mock import patch
 import pytest
 
 import emo_rt
+from emo_rt.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -28,7 +29,7 @@ _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _RUN = re.compile(
-    r"(?:-m\s+(?P<module>[\w.]+)|(?<![\w.-])emo-rt\s+(?P<command>run|sign|verify)\b)(?P<rest>[^|&;#\n`]*)"
+    r"(?:-m\s+(?P<module>[\w.]+)|(?<![\w.-])emo-rt\s+(?P<command>run|serve|sign|verify)\b)(?P<rest>[^|&;#\n`]*)"
 )
 _PYTHON = re.compile(r"^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -75,7 +76,7 @@ def headings(document: Path) -> set[str]:
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
     """The modules that a document runs, each with its long options."""
     for match in _RUN.finditer(re.sub(r"\\\n\s*", " ", text)):
-        module = match["module"] or f"emo_rt.{match['command']}"
+        module = match["module"] or COMMANDS[match["command"]][0]
         if module not in OTHERS:
             yield module, _OPTION.findall(match["rest"])
 

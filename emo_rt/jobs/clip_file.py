@@ -84,14 +84,14 @@ def read_clips(path: Path, checksum: int) -> Iterator[ClipRecord]:
     """
     try:
         with open(path, "rb", opener=plain_file) as file:
-            while (record := read_record(file, checksum)) is not None:
+            while (record := read_clip(file, checksum)) is not None:
                 yield record
                 checksum = record.checksum
     except OSError:
         return
 
 
-def read_record(file: BinaryIO, checksum: int) -> ClipRecord | None:
+def read_clip(file: BinaryIO, checksum: int) -> ClipRecord | None:
     """Reads the record that a file of clips is at.
 
     Args:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from emo_rt.atomic import atomic_write, plain_file
 from emo_rt.errors import InputError
-from emo_rt.jobs.clip_file import LATENTS_EVERY, append_clip, read_clips, read_record
+from emo_rt.jobs.clip_file import LATENTS_EVERY, append_clip, read_clip, read_clips
 from emo_rt.jobs.timing import counted_frames
 from emo_rt.media.video import check_output, explained
 
@@ -312,7 +312,7 @@ def follow_clips(out: Path) -> Iterator[list[bytes] | None]:
         end = 0
         while True:
             file.seek(end)
-            record = read_record(file, checksum)
+            record = read_clip(file, checksum)
             if record is not None:
                 end, checksum = record.end, record.checksum
             yield None if record is None else record.packets

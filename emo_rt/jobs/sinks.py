@@ -86,16 +86,10 @@ def fill(
     """
     on_progress(sink.progress.frames, source.frames)
     timing = Timing()
-
-    def voice() -> Iterator[np.ndarray]:
-        for chunk in source.stream:
-            sink.add_sound(chunk.sound)
-            yield chunk.voice
-
     clips = cascade.denoise(
         source.portrait,
         source.face_box,
-        voice(),
+        _voice(sink, source),
         rate_control,
         seed=request.seed,
         speed=request.speed,
@@ -121,6 +115,13 @@ def fill(
             on_progress(sink.progress.frames, source.frames)
     sink.finish()
     return timing
+
+
+def _voice(sink: Sink, source: Source) -> Iterator[np.ndarray]:
+    """The voice of a source, for the model; its sound goes to the sink."""
+    for chunk in source.stream:
+        sink.add_sound(chunk.sound)
+        yield chunk.voice
 
 
 class StreamingSink:

@@ -198,7 +198,10 @@ def _token(file: Path | None) -> str | None:
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = CommandParser(
-        prog=prog, description=_DESCRIPTION.format(prog=prog), formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog,
+        description=_DESCRIPTION.format(prog=prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --token is no way to give one
     )
     parser.add_argument("--version", action="version", version=f"emo-rt {version('emo-rt')}")
     add = parser.add_argument_group("server").add_argument

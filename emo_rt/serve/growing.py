@@ -22,7 +22,7 @@ from emo_rt.media.video import FRAGMENTED, VideoWriter
 from emo_rt.serve.access import ClientLimits, client_of
 from emo_rt.serve.answers import BrokenOff
 from emo_rt.serve.queue import COMPLETED, FAILED, Queue
-from emo_rt.serve.store import AUDIO, GROWING, VIDEO, Store
+from emo_rt.serve.store import AUDIO_FILE, GROWING_FILE, VIDEO_FILE, Store
 
 #: Seconds after which a client's stream looks again for what is new.
 _PATIENCE = 0.1
@@ -49,10 +49,10 @@ class Growing:
     def __init__(
         self, directory: Path, config: RuntimeConfig, size: tuple[int, int], max_seconds: float | None
     ) -> None:
-        self.path = directory / GROWING
+        self.path = directory / GROWING_FILE
         self.complete = self.broken = False
-        self._clips: Iterator[list[bytes] | None] = follow_clips(directory / VIDEO)
-        stream = AudioStream(directory / AUDIO, config.sample_rate, max_seconds=max_seconds)
+        self._clips: Iterator[list[bytes] | None] = follow_clips(directory / VIDEO_FILE)
+        stream = AudioStream(directory / AUDIO_FILE, config.sample_rate, max_seconds=max_seconds)
         self._sound: Iterator[SoundChunk] = iter(stream)
         self.path.unlink(missing_ok=True)  # of an earlier process
         self._open = ExitStack()
@@ -164,7 +164,7 @@ def _fragmented(store: Store, video_id: str) -> BinaryIO:
     path = store.video(video_id) / f"{secrets.token_hex(8)}.mp4"
     try:
         with (
-            av.open(os.fspath(store.video(video_id) / VIDEO)) as source,
+            av.open(os.fspath(store.video(video_id) / VIDEO_FILE)) as source,
             av.open(os.fspath(path), "w", format="mp4", options=FRAGMENTED) as target,
         ):
             target.metadata.update(source.metadata)

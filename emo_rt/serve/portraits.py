@@ -29,7 +29,7 @@ from emo_rt.media.image import read_image
 from emo_rt.media.picture_file import TooManyPixels, open_picture
 from emo_rt.serve.answers import NOT_FOUND, ApiError, Deleted, FaceBoxChange, PortraitObject, file_answer, refusals
 from emo_rt.serve.settings import Settings
-from emo_rt.serve.store import PICTURE, Store
+from emo_rt.serve.store import PICTURE_FILE, Store
 from emo_rt.serve.uploads import Upload, UploadedFile, body_chunks, json_object, received
 
 #: The id of the portrait that comes with emo-rt.
@@ -123,7 +123,7 @@ def keep_picture(upload: Upload, settings: Settings) -> np.ndarray:
     with described({image.path: image.name}, "image"):
         _check_pixels(image, settings.max_pixels)
         pixels = read_image(image.path)
-    Image.fromarray(pixels).save(upload.directory / PICTURE, compress_level=1)
+    Image.fromarray(pixels).save(upload.directory / PICTURE_FILE, compress_level=1)
     image.path.unlink()
     return pixels
 
@@ -192,7 +192,7 @@ def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dic
     facts = store.portrait_facts(portrait_id)
     if facts is None:
         raise ApiError(404, f"portrait {shown(portrait_id)} does not exist", NOT_FOUND, "portrait")
-    return store.portrait(portrait_id) / PICTURE, facts
+    return store.portrait(portrait_id) / PICTURE_FILE, facts
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 
 from emo_rt.errors import InputError, reason
 
-QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "in_progress", "completed", "failed", "cancelled"
+QUEUED, RUNNING, COMPLETED, FAILED, WITHDRAWN = "queued", "in_progress", "completed", "failed", "withdrawn"
 #: Number of times in a row that a video may end the process without a new clip.
 MOST_ATTEMPTS = 3
 #: Version of the table, in the file.
@@ -43,7 +43,7 @@ class VideoRow:
     Attributes:
         number: its place in the order of all videos
         id: its id
-        status: QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED
+        status: QUEUED, RUNNING, COMPLETED, FAILED or WITHDRAWN
         created_at: when it was asked for, Unix seconds
         started_at: when it was begun for the first time; None if it waits
         completed_at: when it was completed or failed; None before
@@ -135,7 +135,7 @@ class Queue:
 
     def get(self, video_id: str) -> VideoRow | None:
         """A video; None if there is none of this id."""
-        rows = self._rows("WHERE id = ? AND status != ?", video_id, CANCELLED)
+        rows = self._rows("WHERE id = ? AND status != ?", video_id, WITHDRAWN)
         return rows[0] if rows else None
 
     def page(self, limit: int, after: VideoRow | None, *, ascending: bool) -> list[VideoRow]:
@@ -143,7 +143,7 @@ class Queue:
         order, sign, start = ("ASC", ">", -1) if ascending else ("DESC", "<", 2**62)
         number = start if after is None else after.number
         where = f"WHERE status != ? AND number {sign} ? ORDER BY number {order} LIMIT ?"
-        return self._rows(where, CANCELLED, number, limit)
+        return self._rows(where, WITHDRAWN, number, limit)
 
     def finished(self) -> list[VideoRow]:
         """The videos that are completed or failed, those first that have been for the longest."""
@@ -199,7 +199,7 @@ class Queue:
     def _set(self, video_id: str, change: str, *values: Any) -> None:
         """Changes a video, unless it was cancelled."""
         with self._transaction() as database:
-            database.execute(f"UPDATE videos SET {change} WHERE id = ? AND status != ?", (*values, video_id, CANCELLED))
+            database.execute(f"UPDATE videos SET {change} WHERE id = ? AND status != ?", (*values, video_id, WITHDRAWN))
 
     def cancel(self, video_id: str) -> str | None:
         """Removes a video, or, while it is made, tells its worker to.
@@ -212,14 +212,14 @@ class Queue:
             if row is None:
                 return None
             if row.status == RUNNING:
-                database.execute("UPDATE videos SET status = ? WHERE id = ?", (CANCELLED, video_id))
+                database.execute("UPDATE videos SET status = ? WHERE id = ?", (WITHDRAWN, video_id))
             else:
                 database.execute("DELETE FROM videos WHERE id = ?", (video_id,))
         return row.status
 
     def is_cancelled(self, video_id: str) -> bool:
         """Whether the worker has to stop making a video."""
-        return bool(self._rows("WHERE id = ? AND status = ?", video_id, CANCELLED))
+        return bool(self._rows("WHERE id = ? AND status = ?", video_id, WITHDRAWN))
 
     def forget(self, video_id: str) -> None:
         """Removes a video, whatever its status."""
@@ -229,7 +229,7 @@ class Queue:
     def recover(self) -> None:
         """Puts in order what a process that was killed left: its videos wait again, or are given up."""
         with self._transaction() as database:
-            database.execute("DELETE FROM videos WHERE status = ?", (CANCELLED,))
+            database.execute("DELETE FROM videos WHERE status = ?", (WITHDRAWN,))
             database.execute(
                 "UPDATE videos SET status = ?, completed_at = ?, error = ? WHERE status = ? AND attempts >= ?",
                 (

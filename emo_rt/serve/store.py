@@ -23,7 +23,7 @@ from emo_rt.serve.queue import Queue, VideoRow
 from emo_rt.serve.settings import Settings
 
 #: The files of a portrait and of a video, in their directories.
-PICTURE, AUDIO, VIDEO, GROWING = "picture.png", "audio", "video.mp4", "growing.mp4"
+PICTURE_FILE, AUDIO_FILE, VIDEO_FILE, GROWING_FILE = "picture.png", "audio", "video.mp4", "growing.mp4"
 _FACTS = "portrait.json"
 _ID = re.compile(r"(portrait|video)_[A-Za-z0-9_-]{24}")
 #: Bytes of the disk that stay free.

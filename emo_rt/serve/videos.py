@@ -48,7 +48,7 @@ from emo_rt.serve.growing import watch
 from emo_rt.serve.portraits import BUNDLED, box_of, described, keep_picture, known_portrait
 from emo_rt.serve.queue import COMPLETED, FAILED, Queue, VideoRow
 from emo_rt.serve.settings import Settings
-from emo_rt.serve.store import AUDIO, PICTURE, VIDEO, Store, is_id
+from emo_rt.serve.store import AUDIO_FILE, PICTURE_FILE, VIDEO_FILE, Store, is_id
 from emo_rt.serve.uploads import Upload, received
 from emo_rt.serve.worker import Worker
 
@@ -149,11 +149,11 @@ def _accepted(request: Request, upload: Upload, client: str) -> VideoRow:
         names["image"] = f"of portrait {fields['portrait']}" if is_known(fields["portrait"]) else "portrait"
         box = _take_portrait(request, upload.directory, fields["portrait"])
         options["face_box"] = options["face_box"] or box
-    shown_names = {upload.directory / PICTURE: names["image"], upload.directory / AUDIO: names["audio"]}
+    shown_names = {upload.directory / PICTURE_FILE: names["image"], upload.directory / AUDIO_FILE: names["audio"]}
     with described(shown_names, "image"):
         size = _size(upload.directory, options, session)
     with described(shown_names, "audio"):
-        frames = _frames(upload.directory / AUDIO, names["audio"], options, session, store.settings)
+        frames = _frames(upload.directory / AUDIO_FILE, names["audio"], options, session, store.settings)
     _check_queue(state.queue, store.settings, client)
     store.make_room(video_bytes(frames, size, session.bundle.config.frames_per_second))
     facts = {
@@ -221,20 +221,20 @@ def _take_portrait(request: Request, directory: Path, portrait_id: Any) -> dict[
     path, facts = known_portrait(request, portrait_id)
     try:
         if portrait_id == BUNDLED:
-            shutil.copyfile(path, directory / PICTURE)
+            shutil.copyfile(path, directory / PICTURE_FILE)
         else:
-            os.link(path, directory / PICTURE)  # the portrait may be deleted before the video is made
+            os.link(path, directory / PICTURE_FILE)  # the portrait may be deleted before the video is made
     except FileNotFoundError:
         raise ApiError(404, "the portrait was deleted", NOT_FOUND, "portrait") from None
     except OSError:  # a file system without links
-        shutil.copyfile(path, directory / PICTURE)
+        shutil.copyfile(path, directory / PICTURE_FILE)
     return facts["face_box"] if facts["given"] else None
 
 
 def _size(directory: Path, options: dict[str, Any], session: Session) -> tuple[int, int]:
     """The width and height of a video, pixels; raises an EmoError if its picture cannot be animated."""
     config = session.bundle.config
-    path = directory / PICTURE
+    path = directory / PICTURE_FILE
     box = Box(**options["face_box"]) if options["face_box"] else None
     picture = read_picture(path, config, box)
     if options["framing"] == ORIGINAL:
@@ -326,7 +326,7 @@ def show_video(video_id: str, request: Request) -> JSONResponse:
 )
 def video_content(video_id: str, request: Request) -> FileResponse:
     """The finished MP4, whole or in ranges."""
-    return file_answer(_completed(request, video_id) / VIDEO, "video/mp4", DOWNLOAD)
+    return file_answer(_completed(request, video_id) / VIDEO_FILE, "video/mp4", DOWNLOAD)
 
 
 def _completed(request: Request, video_id: str) -> Path:
@@ -343,7 +343,7 @@ def _completed(request: Request, video_id: str) -> Path:
 @video_routes.get("/{video_id}/provenance", responses={**refusals(409), 200: {"description": "JSON object"}})
 def video_provenance(video_id: str, request: Request) -> JSONResponse:
     """What a finished video was made from, and how."""
-    path = _completed(request, video_id) / f"{VIDEO}.json"
+    path = _completed(request, video_id) / f"{VIDEO_FILE}.json"
     try:
         return JSONResponse(json.loads(path.read_bytes()))
     except FileNotFoundError:

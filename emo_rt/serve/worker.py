@@ -18,7 +18,7 @@ from emo_rt.media.boxes import Box
 from emo_rt.serve.growing import Growing
 from emo_rt.serve.metrics import Metrics
 from emo_rt.serve.queue import QUEUED, RUNNING, Queue, VideoRow
-from emo_rt.serve.store import AUDIO, PICTURE, VIDEO, Store
+from emo_rt.serve.store import AUDIO_FILE, PICTURE_FILE, VIDEO_FILE, Store
 
 #: Seconds after which the thread looks whether it has to stop, where it waits.
 _PATIENCE = 1.0
@@ -135,7 +135,7 @@ class Worker:
     def _made(self, row: VideoRow, directory: Path) -> Result:
         """Makes a video; where what an earlier process left is of no use any more, it starts over."""
         request = made_request(row, directory)
-        left = directory / f"{VIDEO}.job"
+        left = directory / f"{VIDEO_FILE}.job"
         for attempt in ("go on", "start over"):
             begun = left.is_dir()
             try:
@@ -200,16 +200,16 @@ class Worker:
             names = row.facts["names"]
             message = str(error)
             for path, name in (
-                (directory / PICTURE, names["image"]),
-                (directory / AUDIO, names["audio"]),
-                (directory / VIDEO, "video"),
+                (directory / PICTURE_FILE, names["image"]),
+                (directory / AUDIO_FILE, names["audio"]),
+                (directory / VIDEO_FILE, "video"),
                 (directory, ""),
             ):
                 message = message.replace(str(path), name)
         elif isinstance(error, MemoryError):
             message = "there was not enough memory; give a smaller picture"
         self.queue.finish(row.id, printable(message))
-        shutil.rmtree(directory / f"{VIDEO}.job", ignore_errors=True)
+        shutil.rmtree(directory / f"{VIDEO_FILE}.job", ignore_errors=True)
         self.metrics.video_ended("failed")
         fields = {"video": row.id, "outcome": "failed", "error": message}
         expected = isinstance(error, EmoError)
@@ -220,9 +220,9 @@ def made_request(row: VideoRow, directory: Path) -> Request:
     """What the maker of videos is asked for."""
     box = row.facts["face_box"]
     return Request(
-        directory / PICTURE,
-        directory / AUDIO,
-        directory / VIDEO,
+        directory / PICTURE_FILE,
+        directory / AUDIO_FILE,
+        directory / VIDEO_FILE,
         face_box=Box(**box) if box else None,
         seed=row.facts["seed"],
         speed=row.facts["speed"],
@@ -234,7 +234,7 @@ def made_request(row: VideoRow, directory: Path) -> Request:
 def _is_complete(directory: Path) -> bool:
     """Whether a directory holds a whole video with its provenance, which is written after it."""
     try:
-        facts = json.loads((directory / f"{VIDEO}.json").read_bytes())
-        return bool(facts["sha256"] == file_sha256(directory / VIDEO))
+        facts = json.loads((directory / f"{VIDEO_FILE}.json").read_bytes())
+        return bool(facts["sha256"] == file_sha256(directory / VIDEO_FILE))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -58,7 +58,7 @@ class ServerProcess:
     """`emo-rt serve` in a process of its own; a context manager that kills it in the end.
 
     Args:
-        folder: folder of the server
+        folder: folder of the server; its log lies beside it
         bundle: bundle that it serves
         before: Python that is run before the server starts
         words: further options
@@ -70,18 +70,20 @@ class ServerProcess:
         options += ["--threads", "1", "--steps", "2", *words]
         path = os.pathsep.join([str(here.parents[2]), str(here)])
         code = f"import sys; from emo_rt.__main__ import main; {before}; sys.argv[1:] = ['serve', *sys.argv[1:]]"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{code}; sys.exit(main())", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        )
+        self.log = folder.with_name(f"{folder.name}.log")
+        with open(self.log, "w") as log:  # a pipe that nobody reads would stop it
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"{code}; sys.exit(main())", *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+            )
 
     def __enter__(self) -> httpx.Client:
         assert self.process.stdout
         line = self.process.stdout.readline()  # says where it is, once it answers
-        assert line.startswith("emo-rt serves "), line + self.process.communicate()[1]
+        assert line.startswith("emo-rt serves "), line + self.log.read_text()
         self.client = httpx.Client(base_url=line.split(" at ")[1].split()[0], timeout=20)
         return self.client
 
@@ -89,11 +91,12 @@ class ServerProcess:
         self.client.close()
         self.end(signal.SIGKILL)
 
-    def end(self, number: signal.Signals) -> tuple[int, str]:
-        """Sends a signal and waits for the end; returns the exit code and stderr."""
-        self.process.send_signal(number)
-        _, text = self.process.communicate(timeout=30)
-        return self.process.returncode, text
+    def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
+        """Sends a signal, if one is given, and waits for the end; returns the exit code and what went to stderr."""
+        if number is not None:
+            self.process.send_signal(number)
+        self.process.communicate(timeout=30)
+        return self.process.returncode, self.log.read_text()
 
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -68,9 +68,7 @@ def test_a_video_that_kills_the_server_three_times_is_given_up(
             asked(client, voice)
         assert server.process.wait(20) == 9
     for _ in range(2):
-        again = ServerProcess(folder, bundle, before=deadly)
-        assert again.process.wait(20) == 9
-        again.process.communicate()
+        assert ServerProcess(folder, bundle, before=deadly).end()[0] == 9
     client = serve()
     (video,) = client.get("/v1/videos").json()["data"]
     assert video["status"] == "failed"
