@@ -88,7 +88,6 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
             yield
         finally:
             sweeper.cancel()
-            await live.close_all("the server stops")
             await asyncio.gather(*app.state.calls, return_exceptions=True)
             ended = await run_in_threadpool(worker.join, LAST_CLIP)
             if ended:  # otherwise its thread may still write

@@ -38,6 +38,8 @@ NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 TOKEN_VARIABLE = "EMO_RT_TOKEN"
 #: Seconds for which answers that are being sent are waited for when the server stops.
 LAST_ANSWERS = 5
+#: Seconds after which a WebSocket whose client is silent is asked whether it is there, and waits for the answer.
+PING = 4.0
 #: Connections at once, at most.
 _CONNECTIONS = 1000
 _DEFAULTS = Settings(Path())
@@ -115,6 +117,10 @@ def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
                 name = app.state.session.bundle.manifest.name
                 say(f"emo-rt serves {name} at {_address(sockets[0])} (Ctrl-C stops it)", sys.stdout)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await app.state.live.close_all("the server stops")
+            await super().shutdown(sockets)
+
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             if threading.current_thread() is not threading.main_thread():
@@ -144,6 +150,8 @@ def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         limit_concurrency=_CONNECTIONS,
         h11_max_incomplete_event_size=16 * 2**10,
         ws_max_size=2**20,
+        ws_ping_interval=PING,
+        ws_ping_timeout=PING,
     )
     return Server(config)
 

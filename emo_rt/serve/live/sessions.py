@@ -29,6 +29,8 @@ from emo_rt.serve.live.turns import Turns
 CLIP_SECONDS = 0.16
 #: Share of the time in which engines may work when all sessions speak; the rest is for encoders and the network.
 BUSY = 0.75
+#: Sessions at once at most, however fast the machine is: each has a thread and some encoders.
+MOST = 32
 #: Seconds after which a client that found no room asks again.
 ASK_AGAIN = 10
 #: Seconds by which the clock of a session may be behind before it is set anew.
@@ -191,4 +193,4 @@ class LiveSessions:
 
 def rated_sessions(plan: Plan, frames_per_second: int) -> int:
     """The number of faces that may speak at the same time with a plan."""
-    return int(BUSY * plan.frames_per_second / frames_per_second)
+    return min(int(BUSY * plan.frames_per_second / frames_per_second), MOST)

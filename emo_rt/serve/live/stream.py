@@ -81,11 +81,10 @@ async def stream(socket: WebSocket) -> None:
 
 
 async def _close(socket: WebSocket, code: int, message: dict[str, Any]) -> None:
-    try:
-        await asyncio.wait_for(socket.send_text(json.dumps(message)), 1)
-        await asyncio.wait_for(socket.close(code), 1)
-    except (TimeoutError, RuntimeError, WebSocketDisconnect):  # it has gone
-        pass
+    with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):  # it has gone
+        async with asyncio.timeout(1):
+            await socket.send_text(json.dumps(message))
+            await socket.close(code)
 
 
 async def _start(socket: WebSocket) -> Start:
@@ -94,7 +93,8 @@ async def _start(socket: WebSocket) -> Start:
     Raises:
         _Refused: if it is no such message, or has a wrong token.
     """
-    message = await asyncio.wait_for(socket.receive(), FIRST_MESSAGE)
+    async with asyncio.timeout(FIRST_MESSAGE):
+        message = await socket.receive()
     if message["type"] != "websocket.receive":
         raise WebSocketDisconnect
     try:
@@ -152,7 +152,12 @@ class _Talk:
             self.sound.close()
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await asyncio.wait_for(self.socket.send_text(json.dumps(message)), TAKEN)
+        async with asyncio.timeout(TAKEN):  # `wait_for` of Python 3.11 may lose a cancellation
+            await self.socket.send_text(json.dumps(message))
+
+    async def _send_segment(self, data: bytes) -> None:
+        async with asyncio.timeout(TAKEN):
+            await self.socket.send_bytes(data)
 
     async def _sending(self) -> None:
         async for frame in self.live.frames(self.face):
@@ -161,9 +166,9 @@ class _Talk:
             for name in frame.played:
                 await self._send({"type": "played", "name": name})
             if data:
-                await asyncio.wait_for(self.socket.send_bytes(data), TAKEN)
+                await self._send_segment(data)
             if self.ended and not self.face.busy:
-                await asyncio.wait_for(self.socket.send_bytes(self.segments.end()), TAKEN)
+                await self._send_segment(self.segments.end())
                 await self.socket.close(_ENDED)
                 return
 

@@ -18,7 +18,7 @@ def test_pieces_make_an_mp4_that_plays_while_it_grows() -> None:
         assert sum(1 for _ in growing.decode(video=0)) >= 48
     pieces.append(segments.end())
     with av.open(io.BytesIO(b"".join(pieces))) as whole:
-        frames = [frame for frame in whole.decode(video=0)]
+        frames = list(whole.decode(video=0))
         assert [round(frame.time * 25) for frame in frames] == list(range(50))
         assert abs(frames[20].to_ndarray(format="rgb24").mean() - 100) < 3
     with av.open(io.BytesIO(b"".join(pieces))) as whole:
