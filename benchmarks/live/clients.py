@@ -247,6 +247,13 @@ class WebRtcClient:
 
     async def start(self) -> None:
         """See `LiveClient.start`."""
+        answer, self._place = await asyncio.to_thread(self._exchange, await self.offer())
+        await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        while not self.record.pictures:
+            await asyncio.sleep(0.01)
+
+    async def offer(self) -> str:
+        """The offer, as SDP."""
         connection = self._connection
         connection.addTrack(_Spoken(self._microphone))
         connection.addTransceiver("video", direction="recvonly")
@@ -254,10 +261,8 @@ class WebRtcClient:
         self._events.on("message", lambda text: self.messages.append(json.loads(text)))
         connection.on("track", lambda track: self._tasks.append(asyncio.create_task(self._listen(track))))
         await connection.setLocalDescription(await connection.createOffer())
-        answer, self._place = await asyncio.to_thread(self._exchange, connection.localDescription.sdp)
-        await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        while not self.record.pictures:
-            await asyncio.sleep(0.01)
+        sdp: str = connection.localDescription.sdp
+        return sdp
 
     def _exchange(self, offer: str) -> tuple[str, str]:
         headers = {"Content-Type": "application/sdp"}
@@ -288,6 +293,10 @@ class WebRtcClient:
         """See `LiveClient.stop`."""
         request = urllib.request.Request(f"{self._address}{self._place}", method="DELETE")
         await asyncio.to_thread(lambda: urllib.request.urlopen(request).close())
+        await self.close()
+
+    async def close(self) -> None:
+        """Goes without a word to the server."""
         await self._connection.close()
         for task in self._tasks:
             task.cancel()
