@@ -29,7 +29,7 @@ from emo_rt.serve.live.turns import Turns
 from emo_rt.serve.live.webrtc import live_routes
 from emo_rt.serve.logs import RequestLog
 from emo_rt.serve.metrics import Metrics
-from emo_rt.serve.portraits import bundled_facts, portrait_routes
+from emo_rt.serve.portraits import portrait_routes
 from emo_rt.serve.queue import Queue
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import Store, open_folder
@@ -106,7 +106,6 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
     state = app.state
     state.settings, state.session, state.store, state.queue = settings, session, store, queue
     state.worker, state.metrics, state.limits = worker, metrics, ClientLimits(settings)
-    state.bundled_portrait = bundled_facts()
     state.live, state.calls = live, set()
     _answer_errors(app)
     app.include_router(video_routes)

@@ -188,7 +188,7 @@ def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dic
     """
     store: Store = request.app.state.store
     if portrait_id == BUNDLED:
-        return PORTRAIT, request.app.state.bundled_portrait
+        return PORTRAIT, _bundled_facts()
     facts = store.portrait_facts(portrait_id)
     if facts is None:
         raise ApiError(404, f"portrait {shown(portrait_id)} does not exist", NOT_FOUND, "portrait")
@@ -196,7 +196,7 @@ def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dic
 
 
 @functools.cache
-def bundled_facts() -> dict[str, Any]:
+def _bundled_facts() -> dict[str, Any]:
     """The facts of the portrait that comes with emo-rt; do not change them."""
     pixels = read_image(PORTRAIT)
     faces = [asdict(face) for face in _faces(pixels)]

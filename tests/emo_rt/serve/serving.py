@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from samples import read_video
 
 from emo_rt.jobs.session import Session
 from emo_rt.serve.app import create_app
@@ -131,3 +133,15 @@ def ended(client: Any, video_id: str, seconds: float = 30.0) -> dict[str, Any]:
 
     video: dict[str, Any] = until(finished, seconds)
     return video
+
+
+def decoded_stream(content: bytes, folder: Path) -> np.ndarray:
+    """The frames of a fragmented MP4 (k, height, width, 3); its sound is as long."""
+    assert b"moof" in content
+    path = folder / "watched.mp4"
+    path.write_bytes(content)
+    facts = read_video(path)
+    frames: np.ndarray = facts["frames"]
+    seconds = facts["sound"].shape[1] / facts["rate"]
+    assert abs(seconds - len(frames) / 25) < 0.15, "the sound is not as long as the picture"
+    return frames

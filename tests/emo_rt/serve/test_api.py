@@ -27,7 +27,7 @@ from emo_rt.serve.app import create_app
 from emo_rt.serve.settings import Settings
 
 #: Requests that are made up for each operation, and malformed forms.
-CASES, FORMS = 30, 300
+CASES, FORMS = 20, 300
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 

@@ -59,6 +59,7 @@ def test_what_is_in_use_is_named(tmp_path: Path, bundle: Path, capsys: pytest.Ca
     with ServerProcess(tmp_path / "server", bundle):
         assert main([*options, "--port", "0"]) == 2
         assert "another server uses it" in capsys.readouterr().err
+        assert os.stat(tmp_path / "server").st_mode & 0o777 == 0o700, "others can read it"
 
 
 def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path, bundle: Path) -> None:
@@ -151,8 +152,3 @@ def test_the_log_is_json_and_nothing_of_a_client_is_in_it(bundle: Path, voice: P
     assert "evil\\" not in log
     assert "fake" not in log
     assert log.isascii()
-
-
-def test_the_folder_is_for_its_user_alone(bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "server", bundle):
-        assert os.stat(tmp_path / "server").st_mode & 0o777 == 0o700

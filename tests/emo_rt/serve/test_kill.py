@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 from fastapi.testclient import TestClient
-from serving import Serve, ServerProcess, asked, ended, running, until
+from serving import Serve, ServerProcess, asked, decoded_stream, ended, running, until
 
 from emo_rt.jobs.session import Session
 from emo_rt.serve.queue import FAILED, QUEUED, Queue
@@ -48,6 +48,8 @@ def test_videos_of_a_server_that_was_killed_are_those_of_one_that_was_not(
         pass  # killed at its first answer
     third = ServerProcess(folder, bundle)
     with third as client_of_third:
+        watched = decoded_stream(client_of_third.get(f"/v1/videos/{ids[0]}/stream").content, tmp_path)
+        assert len(watched) == 100, "whoever watches after a restart misses what was made before"
         videos = [ended(client_of_third, each) for each in ids]
         assert [each["status"] for each in videos] == ["completed"] * 3
         assert contents(client_of_third, ids) == expected

@@ -13,25 +13,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from samples import read_video
-from serving import Serve, ServerProcess, asked, ended, listening, until
+from serving import Serve, asked, decoded_stream, ended, listening, until
 
 from emo_rt.jobs.session import Session
 from emo_rt.serve.app import create_app
 from emo_rt.serve.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("slow")
-
-
-def decoded(content: bytes, folder: Path) -> np.ndarray:
-    """The frames of a fragmented MP4 (k, height, width, 3); its sound is as long."""
-    assert b"moof" in content
-    path = folder / "watched.mp4"
-    path.write_bytes(content)
-    facts = read_video(path)
-    frames: np.ndarray = facts["frames"]
-    seconds = facts["sound"].shape[1] / facts["rate"]
-    assert abs(seconds - len(frames) / 25) < 0.15, "the sound is not as long as the picture"
-    return frames
 
 
 def test_watchers_see_the_video_while_it_is_made(
@@ -57,9 +45,9 @@ def test_watchers_see_the_video_while_it_is_made(
         final = client.get(f"/v1/videos/{video_id}/content").content
         (tmp_path / "final.mp4").write_bytes(final)
         expected = read_video(tmp_path / "final.mp4")["frames"]
-        np.testing.assert_array_equal(decoded(whole, tmp_path), expected)
+        np.testing.assert_array_equal(decoded_stream(whole, tmp_path), expected)
         afterwards = client.get(address).content
-        np.testing.assert_array_equal(decoded(afterwards, tmp_path), expected)
+        np.testing.assert_array_equal(decoded_stream(afterwards, tmp_path), expected)
         left = {path.name for path in (settings.folder / "videos" / video_id).iterdir()}
         assert left == {"audio", "picture.png", "video.mp4", "video.mp4.json"}
 
@@ -70,16 +58,6 @@ def test_a_watcher_waits_for_a_video_in_the_queue(settings: Settings, session: S
         content = client.get(f"/v1/videos/{second}/stream").content
         assert content.count(b"moof") > 5
         assert ended(client, first)["status"] == "completed"
-
-
-def test_the_stream_begins_anew_after_a_restart(bundle: Path, long_voice: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    with ServerProcess(folder, bundle, before="import slowly") as client:
-        video_id = asked(client, long_voice)["id"]
-        until(lambda: client.get(f"/v1/videos/{video_id}").json()["progress"] > 20)
-    with ServerProcess(folder, bundle, before="import slowly") as client:
-        content = client.get(f"/v1/videos/{video_id}/stream").content
-        assert len(decoded(content, tmp_path)) == 100
 
 
 def test_clients_that_vanish_or_take_nothing_hold_nothing(
