@@ -9,14 +9,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emo_rt.serve.answers import OVERLOADED, RATE_LIMITED, UNAUTHORIZED, ApiError, BrokenOff
-from emo_rt.serve.settings import Settings
+from emo_rt.serve.settings import Settings, is_loopback
 
 #: What a page of the server may load: nothing of others.
 POLICY = (
@@ -34,8 +34,8 @@ _HEADERS = {
 }
 #: Paths that need the token.
 _GUARDED = ("/v1/", "/metrics")
-#: Names of this machine in the header Host.
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+#: What a client may have only so many of at once.
+STREAM, UPLOAD = "stream", "upload"
 #: Clients whose requests are counted.
 _MOST_CLIENTS = 10_000
 
@@ -63,7 +63,7 @@ class ClientLimits:
         self.settings = settings
         self._lock = threading.Lock()
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests that are left, and when that was
-        self._streams: dict[str, int] = {}
+        self._held: dict[str, dict[str, int]] = {STREAM: {}, UPLOAD: {}}  # the number of each client
 
     def check_rate(self, client: str) -> None:
         """Counts a request.
@@ -83,26 +83,32 @@ class ClientLimits:
             raise ApiError(429, "too many requests; come back in a minute", RATE_LIMITED, retry_after=60)
 
     @contextmanager
-    def stream(self, client: str) -> Iterator[None]:
-        """Counts a stream for as long as it is watched; `check_stream` says whether there may be one more."""
+    def holding(self, kind: str, client: str) -> Iterator[None]:
+        """Counts a STREAM or an UPLOAD for as long as the block lasts; `check` says whether there may be one more."""
         with self._lock:
-            self._streams[client] = self._streams.get(client, 0) + 1
+            held = self._held[kind]
+            held[client] = held.get(client, 0) + 1
         try:
             yield
         finally:
             with self._lock:
-                self._streams[client] -= 1
-                if not self._streams[client]:
-                    del self._streams[client]
+                held[client] -= 1
+                if not held[client]:
+                    del held[client]
 
-    def check_stream(self, client: str) -> None:
-        """Raises ApiError if a client, or all together, watch as many streams as they may."""
+    def check(self, kind: str, client: str) -> None:
+        """Raises ApiError if a client, or all together, hold as many streams or uploads as they may."""
+        most, most_own = {
+            STREAM: (self.settings.max_streams, self.settings.max_streams_per_client),
+            UPLOAD: (self.settings.max_uploads, self.settings.max_uploads_per_client),
+        }[kind]
         with self._lock:
-            own, everybodys = self._streams.get(client, 0), sum(self._streams.values())
-        if everybodys >= self.settings.max_streams:
-            raise ApiError(503, "too many videos are watched; come back later", OVERLOADED, retry_after=10)
-        if own >= self.settings.max_streams_per_client:
-            raise ApiError(429, "you watch too many videos at once; close some", RATE_LIMITED, retry_after=10)
+            held = self._held[kind]
+            own, everybodys = held.get(client, 0), sum(held.values())
+        if everybodys >= most:
+            raise ApiError(503, f"there are too many {kind}s at once; come back later", OVERLOADED, retry_after=10)
+        if own >= most_own:
+            raise ApiError(429, f"you have too many {kind}s at once; end some", RATE_LIMITED, retry_after=10)
 
 
 class Access:
@@ -134,10 +140,11 @@ class Access:
 
     def _check(self, connection: HTTPConnection) -> None:
         path = connection.scope["path"]
-        if path != "/healthz":
-            self.limits.check_rate(client_of(connection))
+        if path == "/healthz":
+            return
+        self.limits.check_rate(client_of(connection))
         if self.settings.token is None:
-            _check_origin(connection.headers, local=self.settings.is_local)
+            _check_origin(connection.headers, self.settings)
         elif connection.scope["type"] == "http" and (path + "/").startswith(_GUARDED):
             kind, _, token = connection.headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not is_token(self.settings, token.strip()):
@@ -160,32 +167,24 @@ class Access:
         return sending
 
 
-def _check_origin(headers: Headers, *, local: bool) -> None:
+def _check_origin(headers: Headers, settings: Settings) -> None:
     """Refuses the pages of others, which a browser lets send requests to any address that its user reaches.
 
     Raises:
         ApiError: if the request comes from a page of another server, or of one whose name was made to lead here.
     """
     host = headers.get("host", "")
-    if local and _name(f"//{host}") not in _LOCAL:
-        raise ApiError(
-            403, "the header Host names another machine; use the address that the server printed", UNAUTHORIZED
-        )
+    if settings.is_local and not is_loopback(_split(f"//{host}").hostname or ""):
+        message = "the header Host names another machine; use the address that the server printed"
+        raise ApiError(403, message, UNAUTHORIZED)
     origin = headers.get("origin")
-    if origin is not None and urlsplit_or_none(origin) != host:
+    if origin is not None and _split(origin).netloc != host:
         raise ApiError(403, "the request comes from a page of another server", UNAUTHORIZED)
 
 
-def urlsplit_or_none(address: str) -> str | None:
-    """The host and port of an address; None if it has none."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none where it is no address."""
     try:
-        return urlsplit(address).netloc or None
+        return urlsplit(address)
     except ValueError:
-        return None
-
-
-def _name(address: str) -> str | None:
-    try:
-        return urlsplit(address).hostname
-    except ValueError:
-        return None
+        return urlsplit("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -136,6 +137,9 @@ def _description(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        if app.state.settings.token is not None:
+            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"token": []}]
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -206,7 +210,8 @@ def _answer_errors(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(OSError)
-    async def unusable(request: Request, error: OSError) -> JSONResponse:
+    @app.exception_handler(sqlite3.OperationalError)
+    async def unusable(request: Request, error: Exception) -> JSONResponse:
         _log.error("the folder cannot be used", exc_info=error)
         return ApiError(507, "the server's folder cannot be written; come back later", OVERLOADED).response()
 

@@ -19,7 +19,7 @@ from emo_rt.bundle import RuntimeConfig
 from emo_rt.jobs.job import follow_clips
 from emo_rt.media.sound import AudioStream, SoundChunk
 from emo_rt.media.video import FRAGMENTED, VideoWriter
-from emo_rt.serve.access import ClientLimits, client_of
+from emo_rt.serve.access import STREAM, ClientLimits, client_of
 from emo_rt.serve.answers import BrokenOff
 from emo_rt.serve.queue import COMPLETED, FAILED, Queue
 from emo_rt.serve.store import AUDIO_FILE, GROWING_FILE, VIDEO_FILE, Store
@@ -102,10 +102,10 @@ def watch(request: Request, video_id: str) -> StreamingResponse:
     """
     limits: ClientLimits = request.app.state.limits
     client = client_of(request)
-    limits.check_stream(client)
+    limits.check(STREAM, client)
 
     async def body() -> AsyncIterator[bytes]:
-        with limits.stream(client):
+        with limits.holding(STREAM, client):
             file = await _file_of(request, video_id)
             if file is None:
                 return

@@ -163,18 +163,26 @@ class Queue:
         return int(count)
 
     def claim(self, timeout: float) -> VideoRow | None:
-        """Begins the next video that waits; waits up to `timeout` seconds for one, and returns None if none came."""
+        """Begins the next video, or the one whose end could not be noted; only one thread may make videos.
+
+        Args:
+            timeout: seconds for which one is waited for
+
+        Returns:
+            The video; None if none came.
+        """
+        where = "WHERE status IN (?, ?) ORDER BY number LIMIT 1"
         with self._changed:
-            if not (rows := self._rows("WHERE status = ? ORDER BY number LIMIT 1", QUEUED)):
+            if not (rows := self._rows(where, QUEUED, RUNNING)):
                 self._changed.wait(timeout)
-                rows = self._rows("WHERE status = ? ORDER BY number LIMIT 1", QUEUED)
+                rows = self._rows(where, QUEUED, RUNNING)
             if not rows:
                 return None
             with self._transaction() as database:
                 database.execute(
-                    "UPDATE videos SET status = ?, attempts = attempts + 1, started_at = coalesce(started_at, ?) "
-                    "WHERE id = ?",
-                    (RUNNING, time.time(), rows[0].id),
+                    "UPDATE videos SET attempts = attempts + (status = ?), status = ?, "
+                    "started_at = coalesce(started_at, ?) WHERE id = ?",
+                    (QUEUED, RUNNING, time.time(), rows[0].id),
                 )
             return self.get(rows[0].id)
 

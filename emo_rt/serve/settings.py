@@ -35,6 +35,8 @@ class Settings:
         max_queued_per_client: number of those that one address may have
         max_streams: number of videos that may be watched at once while they are made
         max_streams_per_client: number of those that one address may watch
+        max_uploads: number of uploads that may come at once
+        max_uploads_per_client: number of those that one address may send
         requests_per_minute: number of requests that one address may send in a minute, and at once
         upload_seconds: seconds that an upload may take
         stalled_seconds: seconds after which a client that sends or takes nothing is given up
@@ -56,6 +58,8 @@ class Settings:
     max_queued_per_client: int = 50
     max_streams: int = 200
     max_streams_per_client: int = 16
+    max_uploads: int = 32
+    max_uploads_per_client: int = 8
     requests_per_minute: int = 1200
     upload_seconds: float = 600.0
     stalled_seconds: float = 30.0
@@ -70,10 +74,15 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches the server."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is that of the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def check_token(token: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from anyio import CancelScope, to_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from emo_rt.errors import printable
 from emo_rt.jobs.parsing import shown
+from emo_rt.serve.access import UPLOAD, ClientLimits, client_of
 from emo_rt.serve.answers import ApiError
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import Store
@@ -32,7 +34,7 @@ FILES = ("image", "audio")
 _LONGEST_TEXT, _LONGEST_NAME, _MOST_PARTS = 4096, 100, 32
 #: Bytes that a form has beside its files.
 _AROUND = 64 * 2**10
-#: Bytes of the largest JSON: it lies in memory, three times.
+#: Bytes of the largest JSON.
 _LARGEST_JSON = 32 * 2**20
 
 
@@ -84,7 +86,12 @@ async def received(request: Request, known: frozenset[str]) -> AsyncIterator[Upl
     if kind == b"application/json":
         largest = min(largest, _LARGEST_JSON)
     size = _declared_size(request, largest)
-    with contextlib.ExitStack() as stack:
+    limits: ClientLimits = request.app.state.limits
+    client = client_of(request)
+    limits.check(UPLOAD, client)
+    stack = contextlib.ExitStack()
+    try:
+        stack.enter_context(limits.holding(UPLOAD, client))
         directory = await run_in_threadpool(stack.enter_context, store.incoming(size or largest))
         upload = Upload(directory)
         if kind == b"application/json":
@@ -94,6 +101,9 @@ async def received(request: Request, known: frozenset[str]) -> AsyncIterator[Upl
         if unknown := [name for name in (*upload.fields, *upload.files) if name not in known]:
             raise ApiError(400, f"field {shown(unknown[0])} is unknown; known are {', '.join(sorted(known))}")
         yield upload
+    finally:
+        with CancelScope(shield=True):
+            await run_in_threadpool(stack.close)
 
 
 def _declared_size(request: Request, largest: int) -> int | None:
@@ -135,11 +145,17 @@ async def body_chunks(request: Request, largest: int) -> AsyncIterator[bytes]:
 
 
 async def _read_json(request: Request, upload: Upload, largest: int) -> None:
-    body = b"".join([chunk async for chunk in body_chunks(request, largest)])
-    await run_in_threadpool(_take_json, upload, body)
+    """Reads JSON, over the disk: in memory, which it takes several times, are only those that are decoded."""
+    path = upload.directory / "body"
+    with await run_in_threadpool(path.open, "xb") as file:
+        async for chunk in body_chunks(request, largest):
+            await run_in_threadpool(file.write, chunk)
+    await to_thread.run_sync(_take_json, upload, path, limiter=request.app.state.decoding)
 
 
-def _take_json(upload: Upload, body: bytes) -> None:
+def _take_json(upload: Upload, path: Path) -> None:
+    body = path.read_bytes()
+    path.unlink()
     for name, value in json_object(body).items():
         if name not in FILES or value is None:
             upload.fields[name] = value

@@ -165,7 +165,11 @@ def _accepted(request: Request, upload: Upload, client: str) -> VideoRow:
         "model": session.bundle.manifest.name,
     }
     video_id = store.add_video(upload.directory)
-    row: VideoRow = state.queue.add(video_id, client, facts)
+    try:
+        row: VideoRow = state.queue.add(video_id, client, facts)
+    except BaseException:
+        store.remove(store.video(video_id))
+        raise
     return row
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,28 +108,32 @@ class Worker:
                 self._growing, self._running = None, row.id
                 try:
                     self._make(row)
-                except Exception:  # a disk that is full, a file that is gone: the next one may work
-                    _log.exception("video", extra={"fields": {"video": row.id}})
+                except Exception:  # a disk that is full: it is tried again
+                    _log.exception("the queue cannot be written", extra={"fields": {"video": row.id}})
+                    time.sleep(_PATIENCE)
                 finally:
                     self._running = None
                     self._end_growing()
 
     def _make(self, row: VideoRow) -> None:
         directory = self.store.video(row.id)
-        if _is_complete(directory):  # the process was killed between the video's end and the queue's
-            self._finished(row, None)
-            return
+        result: Result | None = None
+        failure: Exception | None = None
         try:
-            result = self._made(row, directory)
+            if not _is_complete(directory):  # as it is if the process was killed between its end and the queue's
+                result = self._made(row, directory)
         except Stopped:
             if not self.queue.is_cancelled(row.id):
                 self.queue.put_back(row.id)
                 return
+        except Exception as error:
+            failure = error
+        if self.queue.is_cancelled(row.id):
             self.queue.forget(row.id)
             self.store.remove(directory)
             _log.info("video", extra={"fields": {"video": row.id, "outcome": "cancelled"}})
-        except Exception as error:
-            self._failed(row, error)
+        elif failure is not None:
+            self._failed(row, failure)
         else:
             self._finished(row, result)
 

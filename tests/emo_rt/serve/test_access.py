@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve, asked
+from serving import Serve, asked, listening, until
 from starlette.websockets import WebSocketDisconnect
 
 from emo_rt.errors import InputError
+from emo_rt.jobs.session import Session
 from emo_rt.serve.access import POLICY
+from emo_rt.serve.app import create_app
 from emo_rt.serve.settings import Settings, parse_age, parse_bytes
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -31,6 +36,7 @@ def test_with_a_token_nothing_is_answered_without_it(serve: Serve, voice: Path) 
     assert client.post("/v1/videos", files={"audio": voice.read_bytes()}).status_code == 401
     for path in ("/", "/healthz", "/openapi.json", "/page/index.html"):
         assert client.get(path).status_code == 200
+    assert client.get("/openapi.json").json()["security"] == [{"token": []}]
     client.headers["Authorization"] = f"Bearer {TOKEN}"
     assert [client.get(path).status_code for path in guarded] == [200, 200, 200, 404, 404, 200]
     assert asked(client, voice)["status"] in ("queued", "in_progress")
@@ -55,7 +61,12 @@ def test_pages_of_others_are_not_answered(client: TestClient, serve: Serve, tmp_
         answer = client.post("/v1/videos", headers=headers)
         assert answer.status_code == 403, headers
         assert answer.json()["error"]["type"] == "authentication_error"
-    for headers in ({"Origin": "http://127.0.0.1:8000"}, {"Host": "localhost:8000"}, {"Host": "[::1]:8000"}):
+    for headers in (
+        {"Origin": "http://127.0.0.1:8000"},
+        {"Host": "localhost:8000"},
+        {"Host": "[::1]:8000"},
+        {"Host": "127.0.0.9"},
+    ):
         assert client.get("/v1/limits", headers=headers).status_code == 200
     evil = {"Origin": "https://evil.example"}
     with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect("/v1/stream", headers=evil):
@@ -100,6 +111,27 @@ def test_the_queue_has_an_end(serve: Serve, voice: Path, tmp_path: Path) -> None
     refused = client.post("/v1/videos", data={"portrait": "bundled"}, files=files)
     assert (refused.status_code, refused.json()["error"]["type"]) == (503, "overloaded")
     assert refused.headers["retry-after"] == "60"
+
+
+def test_uploads_that_do_not_go_on_are_given_up_and_there_are_only_so_many(
+    settings: Settings, session: Session
+) -> None:
+    app = create_app(replace(settings, stalled_seconds=1.0, max_uploads_per_client=2), session)
+    head = "POST /v1/portraits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
+    with listening(app) as client, ExitStack() as stack:
+        address = ("127.0.0.1", client.base_url.port or 0)
+        slow = [stack.enter_context(socket.create_connection(address)) for _ in range(2)]
+        for connection in slow:
+            connection.sendall(head.encode())
+        until(lambda: len(list((settings.folder / "incoming").iterdir())) == 2)
+        refused = client.post("/v1/portraits", files={"image": b"x"})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+        for connection in slow:
+            connection.settimeout(5)
+            assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        until(lambda: not any((settings.folder / "incoming").iterdir()))
+        assert client.post("/v1/portraits", files={"image": b"x"}).status_code == 400
 
 
 def test_sizes_and_ages_are_read() -> None:

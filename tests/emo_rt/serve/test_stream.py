@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
@@ -16,6 +19,7 @@ from samples import read_video
 from serving import Serve, asked, decoded_stream, ended, listening, until
 
 from emo_rt.jobs.session import Session
+from emo_rt.serve.access import STREAM
 from emo_rt.serve.app import create_app
 from emo_rt.serve.settings import Settings
 
@@ -74,7 +78,7 @@ def test_clients_that_vanish_or_take_nothing_hold_nothing(
             connection = socket.create_connection(("127.0.0.1", port))
             connection.sendall(f"GET /v1/videos/{each}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             vanishing.append(connection)
-        streams = app.state.limits._streams
+        streams = app.state.limits._held[STREAM]
         until(lambda: streams.get("127.0.0.1") == 3)
         refused = client.get(f"/v1/videos/{waiting}/stream")
         assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
@@ -83,6 +87,31 @@ def test_clients_that_vanish_or_take_nothing_hold_nothing(
             connection.close()
         until(lambda: not streams)
         assert ended(client, video_id)["status"] == "completed"
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+def test_a_watcher_that_vanishes_while_it_waits_is_noticed(client: TestClient, long_voice: Path, version: str) -> None:
+    """Servers of later versions of ASGI tell of it only if they are asked."""
+    for seed in range(2):
+        video_id = asked(client, long_voice, seed=seed)["id"]
+    scope = {"type": "http", "method": "GET", "path": f"/v1/videos/{video_id}/stream", "query_string": b""}
+    scope |= {"headers": [(b"host", b"127.0.0.1")], "asgi": {"version": "3.0", "spec_version": version}}
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def watched() -> None:
+        async with asyncio.timeout(2):
+            await client.app(scope, receive, send)
+
+    asyncio.run(watched())
+    assert sent[0]["status"] == 200
+    assert not any(message.get("body") for message in sent)
 
 
 def test_an_answer_that_nobody_takes_is_given_up(settings: Settings, session: Session, tmp_path: Path) -> None:
@@ -133,6 +162,48 @@ def test_a_queued_video_can_be_deleted_and_a_finished_one_too(serve: Serve, voic
     assert client.delete(f"/v1/videos/{running}").status_code == 200
     assert not any((tmp_path / "server" / "videos").iterdir())
     assert client.delete(f"/v1/videos/{running}").status_code == 404
+
+
+def test_a_video_that_is_deleted_at_its_last_moment_leaves_nothing(
+    client: TestClient, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session: Session = client.app.state.session  # type: ignore[attr-defined]
+    make = session.make
+
+    def deleted_at_the_end(request: Any, **options: Any) -> Any:
+        result = make(request, **options)
+        client.delete(f"/v1/videos/{request.out.parent.name}")
+        return result
+
+    monkeypatch.setattr(session, "make", deleted_at_the_end)
+    asked(client, voice)
+    until(lambda: not any((tmp_path / "server" / "videos").iterdir()))
+    monkeypatch.undo()
+    assert ended(client, asked(client, voice)["id"])["status"] == "completed"
+    assert 'emo_rt_videos_total{outcome="completed"} 1.0' in client.get("/metrics").text
+
+
+def test_where_the_queue_cannot_be_written_nothing_is_lost(
+    client: TestClient, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full: an upload is refused, and the end of a video is noted later."""
+    queue = client.app.state.queue  # type: ignore[attr-defined]
+    finish, failures = queue.finish, iter([True])
+
+    def full(*arguments: Any) -> None:
+        if next(failures, False):
+            raise sqlite3.OperationalError("database or disk is full")
+        finish(*arguments)
+
+    monkeypatch.setattr("emo_rt.serve.worker._PATIENCE", 0.1)
+    monkeypatch.setattr(queue, "finish", full)
+    assert ended(client, asked(client, voice)["id"])["status"] == "completed"
+    before = set((tmp_path / "server" / "videos").iterdir())
+    monkeypatch.setattr(queue, "add", lambda *_: full() or full())
+    failures = iter([True])
+    answer = client.post("/v1/videos", data={"portrait": "bundled"}, files={"audio": voice.read_bytes()})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (507, "overloaded")
+    assert set((tmp_path / "server" / "videos").iterdir()) == before
 
 
 def test_content_is_refused_until_it_is_complete(client: TestClient, voice: Path) -> None:

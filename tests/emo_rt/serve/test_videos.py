@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +15,7 @@ from serving import Serve, asked, ended, files
 from emo_rt.bundled import PORTRAIT
 from emo_rt.jobs.request import Request
 from emo_rt.jobs.session import Session
+from emo_rt.serve.answers import ApiError
 
 
 def test_a_portrait_and_a_voice_become_a_video(client: TestClient, portrait: Path, voice: Path, tmp_path: Path) -> None:
@@ -102,6 +105,38 @@ def test_a_wrong_field_is_named(
     error = answer.json()["error"]
     assert words in error["message"]
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
+
+
+WRONG_TYPES: list[dict[str, Any]] = [
+    {"seed": True},
+    {"seed": 1.5},
+    {"seed": [1]},
+    {"speed": "fast"},
+    {"speed": None, "max_seconds": {}},
+    {"max_seconds": 10**400},
+    {"portrait": 7},
+    {"face_box": [1, 2, 3, 4]},
+    {"framing": ["crop"]},
+    {"model": {"a": 1}},
+    {"audio": 5},
+]
+
+
+@pytest.mark.parametrize("field", WRONG_TYPES, ids=lambda field: next(iter(field)))
+def test_values_of_a_wrong_type_are_refused(client: TestClient, voice: Path, field: dict[str, Any]) -> None:
+    audio = "data:audio/wav;base64," + base64.b64encode(voice.read_bytes()).decode()
+    body = json.dumps({"portrait": "bundled", "audio": audio, **field})
+    answer = client.post("/v1/videos", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == list(field)[-1]
+
+
+def test_no_message_has_what_a_terminal_obeys_or_no_text_can_be() -> None:
+    message = json.loads(bytes(ApiError(400, "a\x1b[31m\n\ud800\u202e" + "x" * 9999).response().body))["error"][
+        "message"
+    ]
+    assert message.startswith(r"a\x1b[31m\n\ud800\u202e")
+    assert len(message) == 1000
 
 
 def test_wrong_files_are_named_as_the_client_calls_them(
