@@ -1,0 +1,127 @@
+// Plays a fragmented MP4 while it grows.
+
+import { happens, wait } from "../elements.js";
+import { Failure, noAnswer } from "../failures.js";
+import { typeOf } from "./mp4.js";
+
+/** How often a lost connection is opened anew, and the first wait, which doubles, milliseconds. */
+const TRIES = 6;
+const FIRST_WAIT = 500;
+/** What stays before the place that is shown when the browser's memory for the video is full, seconds. */
+const KEPT = 10;
+
+/** The browser cannot show a video that grows: it may show it when it is complete. */
+export class CannotGrow extends Failure {}
+
+/**
+ * Plays a video while it comes; done when all of it has come.
+ * @param {HTMLVideoElement} video where it is shown
+ * @param {() => Promise<Response>} open asks for the video, from its beginning
+ * @param {{signal: AbortSignal, seconds?: number | null}} options ends it; how long the video will be
+ * @throws {CannotGrow} if the browser lacks what it takes
+ * @throws {Failure} if the video stops coming
+ */
+export async function playGrowing(video, open, { signal, seconds }) {
+  // An iPhone has the managed kind only.
+  const Source = globalThis.MediaSource ?? globalThis.ManagedMediaSource;
+  if (!Source) throw new CannotGrow("This browser cannot play a video while it is made. It is shown when it is complete.");
+  const source = new Source();
+  video.disableRemotePlayback = Source !== globalThis.MediaSource;
+  const url = URL.createObjectURL(source);
+  video.src = url;
+  try {
+    await happens(source, "sourceopen", signal);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+  const sink = new Sink(video, source, seconds, signal);
+  for (let tries = 0; ; tries++) {
+    const before = sink.bytes;
+    try {
+      await pour(await open(), sink);
+      break;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (video.error) throw new CannotGrow(`This browser cannot play the video while it is made (${video.error.message}).`);
+      if (error instanceof Failure && !error.passing) throw error;
+      if (sink.bytes > before) tries = 0;
+      if (tries === TRIES) throw error instanceof Failure ? error : noAnswer();
+      await wait(FIRST_WAIT * 2 ** tries, signal);
+      sink.restart();
+    }
+  }
+  await sink.end();
+}
+
+async function pour(response, sink) {
+  const reader = response.body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      await sink.take(value);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Takes bytes for a media source, whose type is known when the first of them have come. */
+class Sink {
+  constructor(video, source, seconds, signal) {
+    Object.assign(this, { video, source, seconds, signal });
+    this.buffer = null;
+    this.head = new Uint8Array();
+    this.bytes = 0;
+  }
+
+  async take(chunk) {
+    this.bytes += chunk.length;
+    if (this.buffer) return this.#append(chunk);
+    const head = new Uint8Array(this.head.length + chunk.length);
+    head.set(this.head);
+    head.set(chunk, this.head.length);
+    this.head = head;
+    const type = typeOf(head);
+    if (!type) return;
+    if (!this.source.constructor.isTypeSupported(type)) {
+      throw new CannotGrow(`This browser cannot play ${type}.`);
+    }
+    this.buffer = this.source.addSourceBuffer(type);
+    await this.#append(head);
+    if (this.seconds && this.source.duration > this.seconds) this.source.duration = this.seconds;
+  }
+
+  async #append(chunk) {
+    for (;;) {
+      try {
+        this.buffer.appendBuffer(chunk);
+        break;
+      } catch (error) {
+        if (error.name !== "QuotaExceededError") throw error;
+        await this.#forget();
+      }
+    }
+    await happens(this.buffer, "updateend", this.signal);
+  }
+
+  /** The browser's memory is full: drops what was shown already, when there is some. */
+  async #forget() {
+    const end = this.video.currentTime - KEPT;
+    const { buffered } = this.buffer;
+    if (!buffered.length || buffered.start(0) >= end) return wait(1000, this.signal);
+    this.buffer.remove(0, end);
+    await happens(this.buffer, "updateend", this.signal);
+  }
+
+  /** The same video comes once more from its beginning: what came again takes the place of what was there. */
+  restart() {
+    if (this.buffer) this.buffer.abort();
+    else this.head = new Uint8Array();
+  }
+
+  async end() {
+    if (!this.buffer) throw new Failure("The video came without a picture. Make it again.");
+    if (this.source.readyState === "open") this.source.endOfStream();
+  }
+}
