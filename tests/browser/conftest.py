@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.stub import Stub, create_stub, serving, test_video
+from tests.browser.watching import until
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -60,10 +61,10 @@ def open_page(stub_server: tuple[Stub, str], stub: Stub, browser: Browser) -> It
         page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
         if before:
             page.add_init_script(before)
-        page.goto((address or stub_server[1]))
+        page.goto(address or stub_server[1])
         if wait:
             page.locator("#picture").wait_for()
-            page.wait_for_function("document.getElementById('picture').naturalWidth > 0")
+            until(page, "document.getElementById('picture').naturalWidth > 0")
         return page
 
     yield open_it

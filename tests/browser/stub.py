@@ -69,6 +69,7 @@ class Stub:
         limits: what `/v1/limits` answers
         failure: why the next videos fail; they do not if empty
         breaks: after how many bytes the next stream breaks off
+        content: what complete videos are; the test's video if empty
         videos: the videos by id
         sent: the fields of the requests for videos
         calls: the WebRTC sessions by id
@@ -81,6 +82,7 @@ class Stub:
     token: str = ""
     failure: str = ""
     breaks: int | None = None
+    content: bytes = b""
     limits: dict[str, Any] = field(default_factory=dict)
     portraits: dict[str, dict[str, Any]] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Stub:
         for call in self.calls.values():
             call.drop()
         self.seconds, self.queued, self.token, self.failure, self.breaks, self.offers = 3.0, 0.0, "", "", None, 0
+        self.content = b""
         for each in (self.refusals, self.videos, self.portraits, self.calls, self.sent):
             each.clear()
         self.faces = [box(30, 40, 60, 70)]
@@ -308,7 +311,7 @@ def add_videos(app: FastAPI, stub: Stub, video: bytes) -> None:
     async def content(name: str) -> Response:
         if known(name)["status"] != "completed":
             raise Refusal(409, f"video {name}: is not complete yet; try again later")
-        return Response(video, media_type="video/mp4")
+        return Response(stub.content or video, media_type="video/mp4")
 
     @app.get("/v1/videos/{name}/stream")
     async def stream(name: str) -> Response:

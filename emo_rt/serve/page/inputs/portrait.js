@@ -83,7 +83,11 @@ export class Portrait {
       show(find("portrait-failure"), explained(error), again);
     };
     taking.catch(failed);
-    this.loading = taking;
+    // Without any portrait nothing can be made; an earlier one stays.
+    this.loading = taking.catch((error) => {
+      if (!this.portrait) throw error;
+    });
+    this.loading.catch(() => {});
   }
 
   async #shown(portrait, picture) {
@@ -91,7 +95,7 @@ export class Portrait {
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(picture);
     await image.decode();
-    image.classList.toggle("small", portrait.width < 192 && portrait.height < 192);
+    image.parentElement.style.setProperty("--ratio", String(portrait.width / portrait.height));
     image.alt = portrait.id === BUNDLED ? "The example portrait" : "Your portrait";
     this.portrait = portrait;
     this.picture = picture;
