@@ -388,7 +388,7 @@ def add_live(app: FastAPI, stub: Stub) -> None:
 @contextmanager
 def serving(app: FastAPI, port: int = 0) -> Iterator[str]:
     """Runs an application in a thread; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     for _ in itertools.count():

@@ -39,6 +39,7 @@ export class Talk {
     let microphone = null;
     let quiet = () => {};
     try {
+      if (this.limits()?.live?.sessions === 0) throw new Failure("This server does not talk live. You can make videos with it.");
       if (!globalThis.RTCPeerConnection) throw new Failure("This browser cannot talk live (it lacks WebRTC). Use a current Firefox, Chrome or Safari.");
       checkDevices("microphone");
       this.#say("Asking for the microphone…");

@@ -7,6 +7,8 @@ import { typeOf } from "./mp4.js";
 /** How often a lost connection is opened anew, and the first wait, which doubles, milliseconds. */
 const TRIES = 6;
 const FIRST_WAIT = 500;
+/** How much may be missing of a video that is complete, seconds. */
+const TOLERANCE = 0.5;
 /** What stays before the place that is shown when the browser's memory for the video is full, seconds. */
 const KEPT = 10;
 
@@ -36,21 +38,21 @@ export async function playGrowing(video, open, { signal, seconds }) {
   }
   const sink = new Sink(video, source, seconds, signal);
   for (let tries = 0; ; tries++) {
-    const before = sink.bytes;
+    const before = sink.progress();
     try {
       await pour(await open(), sink);
-      break;
+      sink.end();
+      return;
     } catch (error) {
       signal.throwIfAborted();
       if (video.error) throw new CannotGrow(`This browser cannot play the video while it is made (${video.error.message}).`);
       if (error instanceof Failure && !error.passing) throw error;
-      if (sink.bytes > before) tries = 0;
+      if (sink.progress() > before) tries = 0;
       if (tries === TRIES) throw error instanceof Failure ? error : noAnswer();
       await wait(FIRST_WAIT * 2 ** tries, signal);
       sink.restart();
     }
   }
-  await sink.end();
 }
 
 async function pour(response, sink) {
@@ -72,11 +74,15 @@ class Sink {
     Object.assign(this, { video, source, seconds, signal });
     this.buffer = null;
     this.head = new Uint8Array();
-    this.bytes = 0;
+  }
+
+  /** Where the part of the video that has come ends, seconds. */
+  progress() {
+    const { buffered } = this.video;
+    return buffered.length ? buffered.end(buffered.length - 1) : 0;
   }
 
   async take(chunk) {
-    this.bytes += chunk.length;
     if (this.buffer) return this.#append(chunk);
     const head = new Uint8Array(this.head.length + chunk.length);
     head.set(this.head);
@@ -120,8 +126,10 @@ class Sink {
     else this.head = new Uint8Array();
   }
 
-  async end() {
-    if (!this.buffer) throw new Failure("The video came without a picture. Make it again.");
+  /** All has come; an error if the connection ended before that. */
+  end() {
+    if (!this.buffer) throw noAnswer();
+    if (this.seconds && this.progress() < this.seconds - TOLERANCE) throw noAnswer();
     if (this.source.readyState === "open") this.source.endOfStream();
   }
 }

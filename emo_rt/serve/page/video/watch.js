@@ -36,10 +36,7 @@ export class Watch {
     bringIntoView();
     this.#tell(video, new Estimate());
     try {
-      const last = this.#follow(signal);
-      const playing = this.#play(stage, video, signal);
-      const [finished, whyNot] = await Promise.all([last, playing]);
-      if (finished.status === "failed") throw new Failure(sentence(finished.error?.message ?? "The video failed"));
+      const [finished, whyNot] = await Promise.all([this.#follow(signal), this.#play(stage, video, signal)]);
       if (whyNot) await this.#playComplete(stage, signal);
       this.#done(finished);
     } catch (error) {
@@ -97,7 +94,8 @@ export class Watch {
         this.#tell(video, estimate);
         if (video.status !== status) this.changed(video);
         ({ status } = video);
-        if (status === "completed" || status === "failed") return video;
+        if (status === "completed") return video;
+        if (status === "failed") throw new Failure(sentence(video.error?.message ?? "the video failed; make it again"));
         pause = EVERY;
       } catch (error) {
         signal.throwIfAborted();
