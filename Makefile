@@ -2,7 +2,7 @@ PYTHON ?= python3
 CONSTRAINTS = constraints.txt
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test wheel
+.PHONY: browser run test wheel
 
 run: .venv/run.ready  ## animate the bundled portrait with the bundled voice
 	.venv/run/bin/emo-rt run --image assets/portrait.png --audio assets/voice.wav --out out/demo.mp4
@@ -12,6 +12,9 @@ test: .venv/dev.ready  ## lint, types and tests
 	.venv/dev/bin/ruff format --check .
 	.venv/dev/bin/mypy
 	.venv/dev/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+browser: .venv/browser.ready  ## the page of the server in Debian's Chromium; `make test` leaves it out
+	.venv/dev/bin/pytest tests/browser
 
 wheel:  ## what a user without the checkout installs
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -26,4 +29,8 @@ wheel:  ## what a user without the checkout installs
 	$(PYTHON) -m venv .venv/dev
 	.venv/dev/$(PIP_INSTALL) "pip>=25.1"  # knows dependency groups
 	.venv/dev/$(PIP_INSTALL) --no-compile --constraint $(CONSTRAINTS) --editable . --group dev
+	touch $@
+
+.venv/browser.ready: .venv/dev.ready
+	.venv/dev/$(PIP_INSTALL) --constraint $(CONSTRAINTS) --group browser
 	touch $@
