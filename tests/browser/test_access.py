@@ -68,6 +68,27 @@ def test_every_state_is_for_everybody(open_page: OpenPage, stub: Stub, picture: 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_failure_is_for_everybody(open_page: OpenPage, stub: Stub, picture: Path, theme: str, size: str) -> None:
+    stub.faces = []
+    page = open_page(viewport=SIZES[size], color_scheme=theme)
+    name = f"{size}-{theme}"
+    page.get_by_label("Choose a picture").set_input_files(picture)
+    expect(page.get_by_text("No face was found.")).to_be_visible()
+    page.locator("[role=application]").focus()
+    check(page, f"{name}-a-no-face")
+    stub.refusals["POST /v1/videos"] = [Refusal(503, "busy", 30)]
+    make(page)
+    page.get_by_role("button", name="Try again").wait_for()
+    check(page, f"{name}-b-busy")
+    stub.refusals["POST /v1/live"] = [Refusal(503, "full", 60)]
+    page.get_by_role("tab", name="Talk live").click()
+    page.get_by_role("button", name="Start talking").click()
+    expect(page.get_by_text("All 2 places are taken.")).to_be_visible()
+    check(page, f"{name}-c-full")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_question_for_the_token_is_for_everybody(open_page: OpenPage, stub: Stub, theme: str) -> None:
     stub.token = "open sesame"
     page = open_page(wait=False, viewport=SIZES["telephone"], color_scheme=theme)

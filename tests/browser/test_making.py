@@ -149,6 +149,16 @@ def test_earlier_videos_are_watched_and_deleted(open_page: OpenPage, stub: Stub)
     expect(page.locator("#video")).to_be_hidden()
 
 
+def test_a_video_that_nobody_watches_becomes_ready_in_the_list(open_page: OpenPage, stub: Stub) -> None:
+    stub.seconds = 3.0
+    page = open_page()
+    make(page)
+    page.locator("#progress").wait_for()
+    page = open_page()
+    expect(page.get_by_text("being made")).to_be_visible()
+    expect(page.get_by_text("ready · 4.0 s")).to_be_visible(timeout=9_000)
+
+
 def test_more_earlier_videos_come_when_asked_for(open_page: OpenPage, stub: Stub) -> None:
     stub.seconds = 0.0
     page = open_page()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from emo_rt.bundle import Bundle
-from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
+from emo_rt.bundled import DEFAULT_BUNDLE, VOICE
 from emo_rt.jobs.request import GenerationOptions
 from emo_rt.jobs.session import Session
 from emo_rt.serve.app import create_app

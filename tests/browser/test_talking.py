@@ -45,6 +45,14 @@ def test_the_voice_is_off_until_it_is_switched_on(open_page: OpenPage) -> None:
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     assert not page.evaluate("document.getElementById('live-video').muted")
+    expect(page.get_by_text("The voice is on. Without headphones you hear yourself")).to_be_visible()
+
+
+def test_a_server_that_does_not_talk_live_says_so(open_page: OpenPage, stub: Stub) -> None:
+    stub.limits["live"] = {"sessions": 0, "free": 0}
+    page = talk(open_page)
+    expect(page.locator("#live-failure")).to_contain_text("This server does not talk live.")
+    assert not stub.offers
 
 
 def test_the_portrait_is_interrupted(open_page: OpenPage, stub: Stub) -> None:

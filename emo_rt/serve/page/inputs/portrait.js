@@ -52,11 +52,13 @@ export class Portrait {
    */
   async ready() {
     await this.loading;
-    if (this.moved) {
+    const box = this.moved;
+    if (box) {
       // Nobody can change the bundled portrait, so a copy of it takes the box.
       const changed = this.portrait.id === BUNDLED ? await this.#upload(this.picture) : this.portrait;
-      this.portrait = await post(`v1/portraits/${changed.id}`, { face_box: this.moved });
-      this.moved = null;
+      this.portrait = await post(`v1/portraits/${changed.id}`, { face_box: box });
+      if (this.moved === box) this.moved = null;
+      find("use-example-portrait").hidden = false;
     }
     return this.portrait.id;
   }

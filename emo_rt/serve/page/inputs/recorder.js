@@ -20,6 +20,7 @@ export async function openMicrophone() {
 /** Shows the loudness of a stream in a meter; gives a function that stops it. */
 export function showLevel(stream, meter) {
   const context = new AudioContext();
+  context.resume();
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);

@@ -10,6 +10,8 @@ const TRIES = 5;
 const FIRST_WAIT = 500;
 /** When a full server does not say when to come back, seconds. */
 const FULL_WAIT = 5;
+const UNHEARD = "The voice is off, so that you do not hear yourself. Put on headphones before you switch it on.";
+const HEARD = "The voice is on. Without headphones you hear yourself, and so does the microphone.";
 const REASONS = { shutdown: "The server is being stopped.", idle: "Nobody spoke for a while.", timeout: "The time for one talk is over." };
 
 /** The tab "Talk live". */
@@ -77,6 +79,7 @@ export class Talk {
   hear(on) {
     this.video.muted = !on;
     find("hear").setAttribute("aria-checked", String(on));
+    find("hear-help").textContent = on ? HEARD : UNHEARD;
   }
 
   /** Connects, and again whenever the connection is lost; ends with an error. */

@@ -5,6 +5,8 @@ import { find, hide, make, show } from "../elements.js";
 import { explained } from "../failures.js";
 
 const PAGE = 10;
+/** How often the server is asked for videos that are not finished, milliseconds. */
+const EVERY = 5000;
 /** How long a button waits for the second press that deletes, milliseconds. */
 const SURE = 4000;
 const WORDS = { queued: "waiting", in_progress: "being made", completed: "ready", failed: "failed" };
@@ -16,6 +18,8 @@ export class Earlier {
     this.actions = actions;
     this.list = find("earlier");
     this.last = null;
+    this.unfinished = new Set();
+    setInterval(() => this.#refresh(), EVERY);
     find("more").addEventListener("click", () => this.load(this.last));
   }
 
@@ -37,10 +41,23 @@ export class Earlier {
   /** Shows a video as it is now; a new one comes first, one that was cancelled goes. */
   update(video) {
     const known = document.getElementById(`row-${video.id}`);
-    if (video.status === "cancelled") known?.remove();
-    else if (known) known.replaceWith(this.#row(video));
+    if (known && known.dataset.status === video.status) return; // a button of it may have the focus
+    if (video.status === "cancelled") {
+      this.unfinished.delete(video.id);
+      known?.remove();
+    } else if (known) known.replaceWith(this.#row(video));
     else this.list.prepend(this.#row(video));
     this.#count();
+  }
+
+  /** Looks after the videos that are not finished; what cannot be learned now is learned later. */
+  async #refresh() {
+    if (document.hidden) return;
+    for (const id of this.unfinished) {
+      const failed = (error) => ({ id, status: error.status === 404 ? "cancelled" : null });
+      const video = await requestJson(`v1/videos/${id}`).catch(failed);
+      if (video.status && document.getElementById(`row-${id}`)) this.update(video);
+    }
   }
 
   #count() {
@@ -49,6 +66,8 @@ export class Earlier {
 
   #row(video) {
     const name = when(video.created_at);
+    if (["queued", "in_progress"].includes(video.status)) this.unfinished.add(video.id);
+    else this.unfinished.delete(video.id);
     const facts = [
       WORDS[video.status],
       video.seconds && `${video.seconds.toFixed(1)} s`,
@@ -56,6 +75,7 @@ export class Earlier {
       video.seed != null && `seed ${video.seed}`,
     ].filter(Boolean);
     const row = make("li", { id: `row-${video.id}` }, make("p", {}, name, make("small", { textContent: facts.join(" · ") })));
+    row.dataset.status = video.status;
     const buttons = make("div", { className: "buttons" });
     if (video.status !== "failed") buttons.append(this.#watchButton(video, name));
     buttons.append(this.#deleteButton(video, name, row));
@@ -88,6 +108,7 @@ export class Earlier {
       hide(find("earlier-failure"));
       try {
         await remove(`v1/videos/${video.id}`);
+        this.unfinished.delete(video.id);
         const next = (row.nextElementSibling ?? row.previousElementSibling)?.querySelector("button");
         row.remove();
         (next ?? find("make-button")).focus();
