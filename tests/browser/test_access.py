@@ -84,7 +84,7 @@ def test_every_failure_is_for_everybody(open_page: OpenPage, stub: Stub, picture
     stub.refusals["POST /v1/live"] = [Refusal(503, "full", 60)]
     page.get_by_role("tab", name="Talk live").click()
     page.get_by_role("button", name="Start talking").click()
-    expect(page.get_by_text("All 2 places are taken.")).to_be_visible()
+    expect(page.get_by_text("All places are taken.")).to_be_visible()
     check(page, f"{name}-c-full")
 
 

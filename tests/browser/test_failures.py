@@ -50,7 +50,7 @@ def test_a_camera_that_may_not_be_used(open_page: OpenPage) -> None:
 def test_a_page_without_https_has_no_devices(open_page: OpenPage) -> None:
     page = open_page(before="Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
     page.get_by_role("button", name="Record a voice").click()
-    said(page, "The browser lends its microphone only to pages on https or on localhost.")
+    said(page, "A browser gives the microphone only to pages on https or on localhost.")
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_page_without_https_has_no_devices(open_page: OpenPage) -> None:
             "Voice hello.wav: holds no sound; give another.",
         ),
         (Refusal(413, "voice hello.wav: has 90 MB; give 20 MB or less"), "Voice hello.wav: has 90 MB"),
-        (Refusal(429, "slow down", 12), "You asked too often. Try again in 12 s."),
-        (Refusal(503, "busy", 130), "The server has its hands full. Try again in 2 min."),
+        (Refusal(429, "too many of your videos wait", 12), "Too many of your videos wait. Try again in 12 s."),
+        (Refusal(503, "", 130), "The server is busy. Try again in 2 min."),
         (Refusal(500, ""), "The server failed (500)."),
         (Refusal(502, ""), "The server cannot be reached just now."),
     ],

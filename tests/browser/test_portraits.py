@@ -214,10 +214,8 @@ def test_the_earlier_portrait_stays_when_a_new_one_is_refused(open_page: OpenPag
 
 def test_a_refusal_that_passes_can_be_tried_again(open_page: OpenPage, stub: Stub, picture: Path) -> None:
     page = open_page()
-    stub.refusals["POST /v1/portraits"] = [Refusal(503, "busy", 7)]
+    stub.refusals["POST /v1/portraits"] = [Refusal(503, "", 7)]
     page.get_by_label("Choose a picture").set_input_files(picture)
-    expect(
-        page.get_by_role("alert").filter(has_text="The server has its hands full. Try again in 7 s.")
-    ).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The server is busy. Try again in 7 s.")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#picture")).to_have_attribute("alt", "Your portrait")

@@ -87,7 +87,7 @@ def test_it_gives_up_after_a_few_tries(open_page: OpenPage, stub: Stub) -> None:
 def test_a_full_server_is_asked_again_when_it_says(open_page: OpenPage, stub: Stub) -> None:
     stub.refusals["POST /v1/live"] = [Refusal(503, "full", 2)]
     page = talk(open_page)
-    state(page, "All 2 places are taken. Trying again in 2 s.")
+    state(page, "All places are taken. Trying again in 2 s.")
     state(page, "Speaking.")
 
 

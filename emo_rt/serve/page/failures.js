@@ -41,8 +41,8 @@ function words(status, said, retryAfter) {
   if (status === 401) return "The server asks for a token.";
   if (status === 413) return sentence(said ?? "The file is too large for this server. Choose a smaller one.");
   if (status === 415) return sentence(said ?? "This kind of file cannot be read. Choose another one.");
-  if (status === 429) return `You asked too often. ${later}`;
-  if (status === 503) return `The server has its hands full. ${later}`;
+  if (status === 429) return `${sentence(said ?? "you asked too often")} ${later}`;
+  if (status === 503) return `${sentence(said ?? "the server is busy")} ${later}`;
   if (status === 404 && !said) return "The server no longer has this. It may have been deleted or have expired.";
   if (said) return sentence(said);
   if (status >= 502) return `The server cannot be reached just now. ${later}`;
@@ -67,16 +67,16 @@ function megabytes(bytes) {
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 
-/** Checks that the browser lends devices to this page at all. */
+/** Checks that the browser gives devices to this page at all. */
 export function checkDevices(device) {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Failure(
-      `The browser lends its ${device} only to pages on https or on localhost. Open this page at http://localhost, or put https in front of the server.`,
+      `A browser gives the ${device} only to pages on https or on localhost. Open this page at http://localhost, or put https in front of the server.`,
     );
   }
 }
 
-/** Why the browser did not lend a device, "camera" or "microphone". */
+/** Why the browser did not give a device, "camera" or "microphone". */
 export function deviceFailure(error, device) {
   if (error instanceof Failure) return error;
   const other = device === "camera" ? "choose a picture" : "choose a sound file";

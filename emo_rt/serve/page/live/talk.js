@@ -129,7 +129,7 @@ export class Talk {
   /** Counts down until a place may be free. */
   async #full(seconds, signal) {
     const sessions = this.limits()?.live?.sessions;
-    const taken = sessions === 1 ? "Somebody else is talking." : sessions ? `All ${sessions} places are taken.` : "All places are taken.";
+    const taken = sessions === 1 ? "Somebody else is talking." : "All places are taken.";
     this.#say(`${taken} Trying again in ${inWords(seconds)}.`);
     await wait(1000 * seconds, signal);
   }

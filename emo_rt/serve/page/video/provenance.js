@@ -22,7 +22,7 @@ function told(facts) {
     ["Voice", facts.voice && `fingerprint ${short(facts.voice)}`],
     ["Face", facts.face_box ? `the box ${facts.face_box.map(Math.round).join(", ")}` : "found by itself"],
     ["Shows", facts.framing === "original" ? "the whole picture" : facts.framing && "the square around the face"],
-    ["Head speed", facts.speed == null ? "as the model likes" : `${facts.speed} degrees per frame`],
+    ["Head speed", facts.speed == null ? "the model's own" : `${facts.speed} degrees per frame`],
     ["Seed", facts.seed],
     ["Frames", facts.frames],
     ["Ran on", plan.backend],
