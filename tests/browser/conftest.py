@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.stub import Stub, create_stub, serving, test_video
+from tests.browser.stub import Stub
+from tests.browser.stub_app import create_stub, serving
+from tests.browser.stub_video import moving_video
 from tests.browser.watching import until
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -36,7 +38,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stub, str]]:
     stub = Stub()
-    with serving(create_stub(stub, test_video(tmp_path_factory.mktemp("stub") / "test.mp4"))) as address:
+    with serving(create_stub(stub, moving_video(tmp_path_factory.mktemp("stub") / "test.mp4"))) as address:
         yield stub, address
 
 

@@ -10,7 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.stub import PAGE, Refusal, Stub, box
+from tests.browser.stub import Refusal, Stub, box
+from tests.browser.stub_app import PAGE
 from tests.browser.watching import PLAYED, make, until
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "telephone": {"width": 360, "height": 740}}

@@ -17,7 +17,7 @@ from emo_rt.jobs.session import Session
 from emo_rt.serve.app import create_app
 from emo_rt.serve.settings import Settings
 from tests.browser.conftest import OpenPage
-from tests.browser.stub import serving
+from tests.browser.stub_app import serving
 from tests.browser.watching import PLAYED, make, until
 
 #: Steps that are fast on every machine.
