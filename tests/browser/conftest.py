@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.stub import Stub
@@ -78,8 +79,6 @@ def open_page(stub_server: tuple[Stub, str], stub: Stub, browser: Browser) -> It
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     """A picture to choose: 200 x 160."""
-    from PIL import Image
-
     path = tmp_path / "me.png"
     Image.new("RGB", (200, 160), (120, 150, 140)).save(path)
     return path

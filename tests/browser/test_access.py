@@ -97,6 +97,16 @@ def test_the_question_for_the_token_is_for_everybody(open_page: OpenPage, stub: 
     check(page, f"telephone-{theme}-9-token")
 
 
+def test_the_checks_can_fail(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    with pytest.raises(AssertionError, match="button-name"):
+        check(page, "a button without a name")
+    page.evaluate("document.querySelector('footer').style.width = '3000px'")
+    with pytest.raises(AssertionError, match="a wide footer"):
+        check(page, "a wide footer")
+
+
 def test_the_keyboard_alone_makes_a_video(open_page: OpenPage) -> None:
     page = open_page()
     for _ in range(20):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from emo_rt.bundled import VOICE
 from tests.browser.conftest import OpenPage
 from tests.browser.stub import Refusal, Stub
 from tests.browser.watching import PLAYED, make, until
@@ -119,8 +120,6 @@ def test_the_longest_recording_ends_by_itself(open_page: OpenPage, stub: Stub) -
 
 
 def test_a_sound_file_is_chosen_and_the_example_comes_back(open_page: OpenPage, stub: Stub) -> None:
-    from emo_rt.bundled import VOICE
-
     page = open_page()
     page.get_by_label("Choose a sound").set_input_files(VOICE)
     expect(page.get_by_text("Your sound file: voice.wav")).to_be_visible()
