@@ -21,9 +21,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from emo_rt.bundled import VOICE
 from emo_rt.jobs.session import Session
 from emo_rt.serve.access import Access, ClientLimits
-from emo_rt.serve.answers import BROKEN, INVALID, NOT_FOUND, OVERLOADED, ApiError, Limits, refusals
+from emo_rt.serve.answers import BROKEN, INVALID, NOT_FOUND, OVERLOADED, ApiError, Limits, file_answer, refusals
 from emo_rt.serve.live.sessions import LiveSessions
 from emo_rt.serve.live.stream import stream_routes
 from emo_rt.serve.live.turns import Turns
@@ -34,6 +35,7 @@ from emo_rt.serve.portraits import portrait_routes
 from emo_rt.serve.queue import Queue
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import Store, open_folder
+from emo_rt.serve.uploads import BUNDLED_VOICE
 from emo_rt.serve.videos import video_routes
 from emo_rt.serve.worker import Worker
 
@@ -162,6 +164,16 @@ def _add_own_routes(app: FastAPI) -> None:
                 "version": version("emo-rt"),
             }
         )
+
+    @app.get(
+        f"/v1/voices/{BUNDLED_VOICE}/content",
+        response_class=FileResponse,
+        responses={**refusals(), 200: {"content": {"audio/wav": {}}, "description": "The voice"}},
+        tags=["server"],
+    )
+    def bundled_voice() -> FileResponse:
+        """The voice that comes with emo-rt, to try a portrait with."""
+        return file_answer(VOICE, "audio/wav", VOICE.name, inline=True)
 
     @app.get("/healthz", tags=["server"], responses={503: {"description": "The videos are made no more"}})
     def health() -> JSONResponse:

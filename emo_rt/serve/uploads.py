@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from emo_rt.bundled import VOICE
 from emo_rt.errors import printable
 from emo_rt.jobs.parsing import shown
 from emo_rt.serve.access import UPLOAD, ClientLimits, client_of
@@ -30,6 +32,8 @@ from emo_rt.serve.store import Store
 
 #: Fields that are files.
 FILES = ("image", "audio")
+#: The voice that comes with emo-rt, in the field `voice`.
+BUNDLED_VOICE = "bundled"
 #: Bytes of the longest text in a form, characters of the longest name of a file, and number of parts of a form.
 _LONGEST_TEXT, _LONGEST_NAME, _MOST_PARTS = 4096, 100, 32
 #: Bytes that a form has beside its files.
@@ -305,3 +309,22 @@ class _FormReader:
 def _shown_name(name: str) -> str:
     """The name of a client's file as messages show it: the last part of its path, in one line, not for pages."""
     return printable(name.replace("\\", "/").rpartition("/")[2])[:_LONGEST_NAME]
+
+
+def take_bundled_voice(upload: Upload) -> None:
+    """Adds the bundled voice to what a request brought, if it asks for it in its field `voice`.
+
+    Raises:
+        ApiError: for any other voice, and for one beside a file with sound.
+    """
+    asked = upload.fields.get("voice")
+    if asked in (None, ""):
+        return
+    if asked != BUNDLED_VOICE:
+        hint = f"give {BUNDLED_VOICE}, or send a voice as audio"
+        raise ApiError(400, f"voice {shown(asked)} is unknown; {hint}", param="voice")
+    if "audio" in upload.files:
+        raise ApiError(400, "give either audio or voice", param="voice")
+    path = upload.directory / "audio"
+    shutil.copyfile(VOICE, path)
+    upload.files["audio"] = UploadedFile(path, VOICE.name)

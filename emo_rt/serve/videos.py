@@ -49,20 +49,27 @@ from emo_rt.serve.portraits import BUNDLED, box_of, described, keep_picture, kno
 from emo_rt.serve.queue import COMPLETED, FAILED, Queue, VideoRow
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import AUDIO_FILE, PICTURE_FILE, VIDEO_FILE, Store, is_id
-from emo_rt.serve.uploads import Upload, received
+from emo_rt.serve.uploads import BUNDLED_VOICE, Upload, received, take_bundled_voice
 from emo_rt.serve.worker import Worker
 
 Value = TypeVar("Value")
 
 #: The name under which every video is downloaded.
 DOWNLOAD = "emo-rt.mp4"
-_FIELDS = frozenset({"audio", "image", "portrait", "seed", "speed", "face_box", "framing", "max_seconds", "model"})
+_FIELDS = frozenset(
+    {"audio", "voice", "image", "portrait", "seed", "speed", "face_box", "framing", "max_seconds", "model"}
+)
 
 video_routes = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 _BOX = {"type": "object", "properties": {name: {"type": "number"} for name in ("x", "y", "width", "height")}}
 _OPTIONS: dict[str, Any] = {
     "portrait": {"type": "string", "description": "id of a portrait, in place of image", "example": BUNDLED},
+    "voice": {
+        "type": "string",
+        "enum": [BUNDLED_VOICE],
+        "description": "the bundled voice, in place of audio",
+    },
     "seed": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1, "default": 0},
     "speed": {"type": "number", "minimum": 0, "maximum": MAX_SPEED, "description": "degrees per frame"},
     "face_box": {"type": "string", "description": "the face in the picture: X,Y,WIDTH,HEIGHT in pixels"},
@@ -78,7 +85,6 @@ _ASKED = {
                 "schema": {
                     "type": "object",
                     "additionalProperties": False,
-                    "required": ["audio"],
                     "properties": {
                         "audio": {"type": "string", "format": "binary", "description": "speech, or a video with it"},
                         "image": {"type": "string", "format": "binary", "description": "picture with a face"},
@@ -90,7 +96,6 @@ _ASKED = {
                 "schema": {
                     "type": "object",
                     "additionalProperties": False,
-                    "required": ["audio"],
                     "properties": {
                         "audio": {"type": "string", "description": "the voice as data:TYPE;base64,DATA"},
                         "image": {"type": "string", "description": "the picture as data:TYPE;base64,DATA"},
@@ -137,6 +142,7 @@ def _accepted(request: Request, upload: Upload, client: str) -> VideoRow:
     session: Session = state.session
     fields, files = upload.fields, upload.files
     options = _options(fields, session.bundle.manifest.name)
+    take_bundled_voice(upload)
     if "audio" not in files:
         raise ApiError(400, "there is no audio; send a voice as the file audio", param="audio")
     if ("image" in files) == ("portrait" in fields):

@@ -60,11 +60,11 @@ def test_from_opening_the_page_to_watching(server: str, open_page: OpenPage) -> 
         began = time.monotonic()
         page = open_page(server)
         opened = time.monotonic()
-        page.get_by_label("Choose a sound").set_input_files(VOICE)
-        make(page)
+        make(page)  # the only click
         until(page, f"{PLAYED} > 0.1", 60)
         watched = time.monotonic()
         assert newest(page)["status"] == "in_progress"  # it is watched while it is made
+        assert page.evaluate("document.getElementById('voice-player').duration") == pytest.approx(5.7, abs=0.1)
         print(f"{turn}: opened in {opened - began:.2f} s, watched {watched - opened:.2f} s after the click")
         ready(page)
         until(page, f"{PLAYED} > document.getElementById('video').duration - 0.2", 60)
