@@ -82,10 +82,10 @@ def test_every_failure_is_for_everybody(open_page: OpenPage, stub: Stub, picture
     make(page)
     page.get_by_role("button", name="Try again").wait_for()
     check(page, f"{name}-b-busy")
-    stub.refusals["POST /v1/live"] = [Refusal(503, "full", 60)]
+    stub.refusals["POST /v1/live"] = [Refusal(503, "all 2 live sessions are in use; come back later", 60)]
     page.get_by_role("tab", name="Talk live").click()
     page.get_by_role("button", name="Start talking").click()
-    expect(page.get_by_text("All places are taken.")).to_be_visible()
+    expect(page.get_by_text("All 2 live sessions are in use")).to_be_visible()
     check(page, f"{name}-c-full")
 
 

@@ -6,9 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.stub import Refusal, Stub
-from tests.browser.watching import until
-
-FRAMES = "document.getElementById('live-video').getVideoPlaybackQuality().totalVideoFrames"
+from tests.browser.watching import FRAMES, until
 
 
 def talk(open_page: OpenPage, **options: object) -> Page:
@@ -48,13 +46,6 @@ def test_the_voice_is_off_until_it_is_switched_on(open_page: OpenPage) -> None:
     expect(page.get_by_text("The voice is on. Without headphones you hear yourself")).to_be_visible()
 
 
-def test_a_server_that_does_not_talk_live_says_so(open_page: OpenPage, stub: Stub) -> None:
-    stub.limits["live"] = {"sessions": 0, "free": 0}
-    page = talk(open_page)
-    expect(page.locator("#live-failure")).to_contain_text("This server does not talk live.")
-    assert not stub.offers
-
-
 def test_the_portrait_is_interrupted(open_page: OpenPage, stub: Stub) -> None:
     page = talk(open_page)
     state(page, "Speaking.")
@@ -85,9 +76,9 @@ def test_it_gives_up_after_a_few_tries(open_page: OpenPage, stub: Stub) -> None:
 
 
 def test_a_full_server_is_asked_again_when_it_says(open_page: OpenPage, stub: Stub) -> None:
-    stub.refusals["POST /v1/live"] = [Refusal(503, "full", 2)]
+    stub.refusals["POST /v1/live"] = [Refusal(503, "all 2 live sessions are in use; come back later", 2)]
     page = talk(open_page)
-    state(page, "All places are taken. Trying again in 2 s.")
+    state(page, "All 2 live sessions are in use; come back later. This page tries again in 2 s.")
     state(page, "Speaking.")
 
 
@@ -95,8 +86,8 @@ def test_a_talk_that_the_server_ends_is_over(open_page: OpenPage, stub: Stub) ->
     page = talk(open_page)
     state(page, "Speaking.")
     for call in stub.calls.values():
-        call.tell({"type": "closing", "reason": "shutdown"})
-    expect(page.locator("#live-failure")).to_have_text("The server is being stopped. Start again when you like.")
+        call.tell({"type": "closing", "reason": "the server stops"})
+    expect(page.locator("#live-failure")).to_have_text("The server stops. Start again when you like.")
     state(page, "Not connected.")
     assert stub.offers == 1
 

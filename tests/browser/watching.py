@@ -8,6 +8,8 @@ from playwright.sync_api import Page
 
 #: The place of the video that is shown, seconds.
 PLAYED = "document.getElementById('video').currentTime"
+#: How many frames of the live portrait were shown.
+FRAMES = "document.getElementById('live-video').getVideoPlaybackQuality().totalVideoFrames"
 
 
 def until(page: Page, expression: str, seconds: float = 10) -> None:

@@ -4,11 +4,12 @@
 export class Failure extends Error {
   /**
    * @param {string} message what happened and what to do
-   * @param {{status?: number, retryAfter?: number, passing?: boolean}} [facts] status of the answer; seconds after which
-   *   to try again; whether the same may work later
+   * @param {{status?: number, retryAfter?: number, said?: string | null, passing?: boolean}} [facts] status of the answer;
+   *   seconds after which to try again; what the server said itself; whether the same may work later
    */
-  constructor(message, { status = 0, retryAfter = 0, passing = [401, 429].includes(status) || status >= 500 } = {}) {
+  constructor(message, { status = 0, retryAfter = 0, said = null, passing = [401, 429].includes(status) || status >= 500 } = {}) {
     super(message);
+    this.said = said;
     this.status = status;
     this.retryAfter = retryAfter;
     this.passing = passing;
@@ -33,7 +34,7 @@ export async function refused(response) {
   const { status } = response;
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   const said = await response.json().then((body) => body?.error?.message, () => null);
-  return new Failure(words(status, said, retryAfter), { status, retryAfter });
+  return new Failure(words(status, said, retryAfter), { status, retryAfter, said: said && sentence(said) });
 }
 
 function words(status, said, retryAfter) {

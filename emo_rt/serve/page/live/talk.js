@@ -12,7 +12,6 @@ const FIRST_WAIT = 500;
 const FULL_WAIT = 5;
 const UNHEARD = "The voice is off, so that you do not hear yourself. Put on headphones before you switch it on.";
 const HEARD = "The voice is on. Without headphones you hear yourself, and so does the microphone.";
-const REASONS = { shutdown: "The server is being stopped.", idle: "Nobody spoke for a while.", timeout: "The time for one talk is over." };
 
 /** The tab "Talk live". */
 export class Talk {
@@ -41,7 +40,6 @@ export class Talk {
     let microphone = null;
     let quiet = () => {};
     try {
-      if (this.limits()?.live?.sessions === 0) throw new Failure("This server does not talk live. You can make videos with it.");
       if (!globalThis.RTCPeerConnection) throw new Failure("This browser cannot talk live (it lacks WebRTC). Use a current Firefox, Chrome or Safari.");
       checkDevices("microphone");
       this.#say("Asking for the microphone…");
@@ -97,7 +95,9 @@ export class Talk {
       } catch (error) {
         signal.throwIfAborted();
         if (error.status === 503) {
-          await this.#full(error.retryAfter || FULL_WAIT, signal);
+          const seconds = error.retryAfter || FULL_WAIT;
+          this.#say(`${error.said ?? "All places are taken."} This page tries again in ${inWords(seconds)}.`);
+          await wait(1000 * seconds, signal);
           continue;
         }
         if (!error.passing || ++tries > TRIES) throw error;
@@ -126,14 +126,6 @@ export class Talk {
     });
   }
 
-  /** Counts down until a place may be free. */
-  async #full(seconds, signal) {
-    const sessions = this.limits()?.live?.sessions;
-    const taken = sessions === 1 ? "Somebody else is talking." : "All places are taken.";
-    this.#say(`${taken} Trying again in ${inWords(seconds)}.`);
-    await wait(1000 * seconds, signal);
-  }
-
   #hangUp() {
     this.call?.close();
     this.call = null;
@@ -159,6 +151,6 @@ export class Talk {
 }
 
 function closing(reason) {
-  const words = REASONS[reason] ?? (reason ? sentence(String(reason)) : "The server has ended the talk.");
+  const words = reason ? sentence(String(reason)) : "The server has ended the talk.";
   return `${words} Start again when you like.`;
 }
