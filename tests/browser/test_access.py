@@ -127,6 +127,9 @@ def test_keys_change_tabs(open_page: OpenPage) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Make a video")).to_be_focused()
     assert page.url.endswith("#make")
+    page = open_page(f"{page.url.partition('#')[0]}#live")
+    expect(page.get_by_role("tabpanel", name="Talk live")).to_be_visible()
+    assert page.evaluate("scrollY") == 0
 
 
 def test_every_file_is_small_and_writes_no_markup() -> None:

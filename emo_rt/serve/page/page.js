@@ -40,7 +40,7 @@ const talk = new Talk(portrait, () => limits);
 
 tabs(document.querySelector("[role=tablist]"), (panel) => {
   panel.querySelector("[data-place=portrait]").append(find("portrait"));
-  if (panel.id !== "live") talk.stop();
+  if (panel.id !== "panel-live") talk.stop();
 });
 takeDropped((file) => portrait.use(file), (file) => voice.use(file));
 

@@ -18,11 +18,11 @@ export function tabs(list, shown) {
   }
 
   function go(tab) {
-    history.replaceState(null, "", `#${panelOf(tab).id}`);
+    history.replaceState(null, "", nameOf(tab));
     select(tab);
   }
 
-  const named = () => all.find((tab) => `#${panelOf(tab).id}` === location.hash) ?? all[0];
+  const named = () => all.find((tab) => nameOf(tab) === location.hash) ?? all[0];
 
   list.addEventListener("click", (event) => {
     const tab = event.target.closest("[role=tab]");
@@ -39,6 +39,11 @@ export function tabs(list, shown) {
   });
   window.addEventListener("hashchange", () => select(named()));
   select(named());
+}
+
+/** The tab's part of the address; no element has it as its id, so that the browser does not scroll there. */
+function nameOf(tab) {
+  return tab.id.replace("tab-", "#");
 }
 
 function panelOf(tab) {
