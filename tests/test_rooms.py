@@ -51,7 +51,16 @@ OPTIONAL_PACKAGES = {
 }
 #: What a wing may need beside that, which is imported when it is asked for.
 WING_PACKAGES = {
-    "emo_rt.serve": {"anyio", "fastapi", "prometheus_client", "pydantic", "python_multipart", "starlette", "uvicorn"},
+    "emo_rt.serve": {
+        "aiortc",
+        "anyio",
+        "fastapi",
+        "prometheus_client",
+        "pydantic",
+        "python_multipart",
+        "starlette",
+        "uvicorn",
+    },
 }
 #: Names that every file of their kind has.
 COMMON_NAMES = {"main"}

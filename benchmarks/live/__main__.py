@@ -30,18 +30,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.live.clients import RATE, LiveClient, Seen, WebRtcClient, WebSocketClient
+from benchmarks.live.clients import VOICE_RATE, LiveClient, Seen, WebRtcClient, WebSocketClient
 from benchmarks.machine import CHECKOUT, machine_facts, results_file, write_results
 from emo_rt.bundled import VOICE
 from emo_rt.media.sound import read_voice
 
 CLIENTS: dict[str, Callable[[str], LiveClient]] = {"WebRTC": WebRtcClient, "WebSocket": WebSocketClient}
 #: Seconds of a trial's speech, of speech before an interruption, and of the idling after both.
-SPEECH, BEFORE_CLEAR, IDLE = 2.0, 1.6, 2.5
+SPEECH, BEFORE_CLEAR, _IDLE = 2.0, 1.6, 2.5
 #: Rows and columns of the mouth, shares of the picture's side.
-ROWS, COLUMNS = (0.52, 0.78), (0.32, 0.68)
+_ROWS, _COLUMNS = (0.52, 0.78), (0.32, 0.68)
 #: Sound below which the voice has not begun.
-SILENT = 0.01
+_SILENT = 0.01
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,24 +121,24 @@ async def _late(address: str) -> int:
 
 def spoken(seconds: float) -> np.ndarray:
     """The bundled voice from its first sound on, over and over, float32 (samples,)."""
-    voice = read_voice(VOICE, RATE)
-    voice = voice[int(np.argmax(np.abs(voice) > SILENT)) :]
-    return np.resize(voice, round(seconds * RATE))
+    voice = read_voice(VOICE, VOICE_RATE)
+    voice = voice[int(np.argmax(np.abs(voice) > _SILENT)) :]
+    return np.resize(voice, round(seconds * VOICE_RATE))
 
 
 async def _talks(client: LiveClient, trials: int, name: str) -> dict[str, Any]:
     answers, interruptions = [], []
     await client.start()
-    await asyncio.sleep(2 * IDLE)  # while the idle loop is generated
+    await asyncio.sleep(2 * _IDLE)  # while the idle loop is generated
     for _ in tqdm(range(trials), desc=name, unit="trial"):
         began = await client.say(spoken(SPEECH))
-        await asyncio.sleep(SPEECH + IDLE)
+        await asyncio.sleep(SPEECH + _IDLE)
         answers.append(first_movement(client.record.pictures, began))
         began = await client.say(spoken(BEFORE_CLEAR + 0.4))
         await asyncio.sleep(BEFORE_CLEAR)
         asked = time.monotonic()
         await client.clear()
-        await asyncio.sleep(IDLE)
+        await asyncio.sleep(_IDLE)
         interruptions.append(last_movement(client.record.pictures, began, asked))
     offset = offsets(client)
     await client.stop()
@@ -156,7 +156,7 @@ def movements(pictures: Sequence[Seen], began: float) -> tuple[np.ndarray, np.nd
         when each picture after `began` was decoded, how much its mouth differs, and the most that an idle one does
     """
     side = pictures[-1].picture.shape[0]
-    rows, columns = (slice(*(round(side * share) for share in part)) for part in (ROWS, COLUMNS))
+    rows, columns = (slice(*(round(side * share) for share in part)) for part in (_ROWS, _COLUMNS))
     idle = [seen.picture[rows, columns].astype(float) for seen in pictures if began - 2 < seen.arrived <= began]
     usual = np.median(idle, axis=0)
     after = [seen for seen in pictures if seen.arrived > began]
@@ -200,7 +200,7 @@ async def _all_speak(address: str, sessions: int, minutes: float) -> dict[str, A
     kinds = itertools.islice(itertools.cycle(CLIENTS.values()), sessions)
     clients: list[LiveClient] = [kind(address) for kind in kinds]
     await asyncio.gather(*(client.start() for client in clients))
-    await asyncio.sleep(3 * IDLE)
+    await asyncio.sleep(3 * _IDLE)
     refused = None
     try:
         await asyncio.wait_for(WebSocketClient(address).start(), 30)

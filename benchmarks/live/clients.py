@@ -19,7 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 
 #: Sample rate of the voice, Hz, and seconds of the parts in which a microphone gives it.
-RATE, PART = 48000, 0.02
+VOICE_RATE, _PART = 48000, 0.02
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,17 @@ class Microphone:
     async def next(self) -> np.ndarray:
         """The next part, float32 (960,), at its time."""
         self._parts += 1
-        await asyncio.sleep(max(self._started + self._parts * PART - time.monotonic(), 0))
+        await asyncio.sleep(max(self._started + self._parts * _PART - time.monotonic(), 0))
         if not self._waiting:
-            return np.zeros(round(RATE * PART), np.float32)
+            return np.zeros(round(VOICE_RATE * _PART), np.float32)
         if self._first:
             self._first = False
-            self._said.put_nowait(time.monotonic() - PART)
+            self._said.put_nowait(time.monotonic() - _PART)
         return self._waiting.popleft()
 
     async def say(self, voice: np.ndarray) -> float:
         """Puts a voice in; returns when its first sample was spoken."""
-        size = round(RATE * PART)
+        size = round(VOICE_RATE * _PART)
         padded = np.pad(voice, (0, -len(voice) % size))
         self._first = True
         self._waiting.extend(padded.reshape(-1, size))
@@ -145,7 +145,7 @@ class WebSocketClient:
     async def start(self) -> None:
         """See `LiveClient.start`."""
         self._socket = await websockets.connect(self._address, max_size=None)
-        await self._socket.send(json.dumps({"type": "start", "sample_rate": RATE, "real_time": True}))
+        await self._socket.send(json.dumps({"type": "start", "sample_rate": VOICE_RATE, "real_time": True}))
         answer = json.loads(await self._socket.recv())
         if answer["type"] != "ready":
             raise ConnectionError(answer.get("message", answer["type"]))
@@ -225,7 +225,7 @@ class _Spoken(MediaStreamTrack):
         part = await self._microphone.next()
         samples = (np.clip(part, -1, 1) * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), self._samples
+        frame.sample_rate, frame.time_base, frame.pts = VOICE_RATE, Fraction(1, VOICE_RATE), self._samples
         self._samples += len(part)
         return frame
 

@@ -68,58 +68,57 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
     Raises:
         InputError: if the folder cannot be used.
     """
-    lock = open_folder(settings)
-    try:
-        queue = Queue(settings.folder / "queue.sqlite")
-        store = Store(settings, queue)
-    except BaseException:
-        lock.release()
-        raise
-    metrics = Metrics(queue.waiting)
-    worker = Worker(queue, store, session, metrics)
-    turns = Turns()
-    session.around = turns.shared
-    live = LiveSessions(session, turns, metrics.registry)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.decoding = CapacityLimiter(DECODED_AT_ONCE)
-        worker.start()
-        threading.Thread(target=live.prepare, name="live", daemon=True).start()
-        sweeper = asyncio.create_task(_sweep(store))
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-            await asyncio.gather(*app.state.calls, return_exceptions=True)
-            ended = await run_in_threadpool(worker.join, LAST_CLIP)
-            if ended:  # otherwise its thread may still write
-                queue.close()
-                lock.release()
-
     app = FastAPI(
         title="emo-rt",
         version=version("emo-rt"),
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_running,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     state = app.state
-    state.settings, state.session, state.store, state.queue = settings, session, store, queue
-    state.worker, state.metrics, state.limits = worker, metrics, ClientLimits(settings)
-    state.live, state.calls = live, set()
+    state.settings, state.session, state.limits, state.calls = settings, session, ClientLimits(settings), set()
+    state.lock = open_folder(settings)
+    try:
+        state.queue = Queue(settings.folder / "queue.sqlite")
+        state.store = Store(settings, state.queue)
+    except BaseException:
+        state.lock.release()
+        raise
+    state.metrics = Metrics(state.queue.waiting)
+    state.worker = Worker(state.queue, state.store, session, state.metrics)
+    turns = Turns()
+    session.around = turns.shared
+    state.live = LiveSessions(session, turns, state.metrics.registry)
     _answer_errors(app)
-    app.include_router(video_routes)
-    app.include_router(portrait_routes)
-    app.include_router(stream_routes)
-    app.include_router(live_routes)
+    for routes in (video_routes, portrait_routes, stream_routes, live_routes):
+        app.include_router(routes)
     _add_own_routes(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     app.add_middleware(Access, settings=settings, limits=state.limits)
-    app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(RequestLog, metrics=state.metrics)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    """All that works while the application answers."""
+    state = app.state
+    state.decoding = CapacityLimiter(DECODED_AT_ONCE)
+    state.worker.start()
+    threading.Thread(target=state.live.prepare, name="live", daemon=True).start()
+    sweeper = asyncio.create_task(_sweep(state.store))
+    try:
+        yield
+    finally:
+        for task in (sweeper, *state.calls):
+            task.cancel()
+        await asyncio.gather(sweeper, *state.calls, return_exceptions=True)
+        ended = await run_in_threadpool(state.worker.join, LAST_CLIP)
+        if ended:  # otherwise its thread may still write
+            state.queue.close()
+            state.lock.release()
 
 
 async def _sweep(store: Store) -> None:

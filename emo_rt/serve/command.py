@@ -99,7 +99,7 @@ def _serve(options: argparse.Namespace) -> None:
                 f"give a token with --token-file or {TOKEN_VARIABLE}"
             )
         server.run([listener])
-    if app.state.worker.lives and Process.own:
+    if (app.state.worker.lives or app.state.live.preparing) and Process.own:
         sys.stdout.flush()
         os._exit(0)  # what still computes is not waited for; its clips are kept
 

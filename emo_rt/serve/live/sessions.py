@@ -66,11 +66,13 @@ class LiveSessions:
 
     Attributes:
         sessions: number of sessions that this machine holds; 0 until `prepare` has measured it
+        preparing: whether `prepare` is at work
     """
 
     def __init__(self, session: Session, turns: Turns, registry: CollectorRegistry) -> None:
         self.session, self.turns = session, turns
         self.sessions = 0
+        self.preparing = False
         self._plan: Plan | None = None
         self._cascade: Cascade | None = None
         self._lock = threading.Lock()
@@ -101,6 +103,7 @@ class LiveSessions:
 
     def prepare(self) -> None:
         """Measures this machine, if that was not done before, and loads the engines; takes a minute the first time."""
+        self.preparing = True
         try:
             plan = self.session.live_plan(CLIP_SECONDS)
             self._cascade = self.session.cascade(plan.backend)
@@ -109,6 +112,8 @@ class LiveSessions:
             self.sessions = rated_sessions(plan, self.session.bundle.config.frames_per_second)
         except EmoError as error:
             _log.error("live", extra={"fields": {"error": str(error)}})
+        finally:
+            self.preparing = False
 
     def get(self, session_id: str) -> LiveSession | None:
         """The open session of this id."""
