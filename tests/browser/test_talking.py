@@ -34,6 +34,13 @@ def test_picture_and_voice_come(open_page: OpenPage, stub: Stub) -> None:
     assert not stub.calls  # the session was ended, not left behind
 
 
+def test_on_a_telephone_the_portrait_comes_into_view(open_page: OpenPage) -> None:
+    page = talk(open_page, viewport={"width": 360, "height": 740})
+    state(page, "Speaking.")
+    expect(page.locator("#live-video")).to_be_in_viewport(ratio=0.9)
+    expect(page.get_by_role("button", name="Interrupt")).to_be_in_viewport()
+
+
 def test_the_voice_is_off_until_it_is_switched_on(open_page: OpenPage) -> None:
     page = talk(open_page)
     state(page, "Speaking.")

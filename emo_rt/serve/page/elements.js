@@ -34,6 +34,13 @@ export function hide(place) {
   place.replaceChildren();
 }
 
+/** Gives a part of the page the focus, and scrolls there if not all of it is seen. */
+export function bringIntoView(part) {
+  part.focus({ preventScroll: true });
+  const { top, bottom } = part.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) part.scrollIntoView({ block: "start" });
+}
+
 /** Waits; an abort ends it with the reason. */
 export function wait(milliseconds, signal) {
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 // Talks live with the portrait: starts and stops, says what goes on, and connects again when the connection is lost.
 
-import { find, hide, show, wait } from "../elements.js";
+import { bringIntoView, find, hide, show, wait } from "../elements.js";
 import { checkDevices, explained, Failure, inWords, sentence } from "../failures.js";
 import { openMicrophone, showLevel } from "../inputs/recorder.js";
 import { Call } from "./call.js";
@@ -113,6 +113,7 @@ export class Talk {
   #live(call, signal) {
     this.video.srcObject = call.stream;
     this.video.play().catch(() => {}); // it plays when the first frame is there
+    if (document.activeElement === find("talk")) bringIntoView(find("call")); // where "Interrupt" is
     this.#visible(true);
     this.#say("Listening.");
     return new Promise((resolve, reject) => {

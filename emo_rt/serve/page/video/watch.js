@@ -1,7 +1,7 @@
 // Shows a video while it is made, and what becomes of it.
 
 import { address, guarded, remove, request, requestJson } from "../api.js";
-import { find, hide, show, wait } from "../elements.js";
+import { bringIntoView, find, hide, show, wait } from "../elements.js";
 import { explained, Failure, sentence } from "../failures.js";
 import { CannotGrow, playGrowing } from "./growing.js";
 import { Estimate } from "./estimate.js";
@@ -33,7 +33,7 @@ export class Watch {
     const stage = find("video");
     find("empty-stage").textContent = "The first frames are on their way.";
     find("progress").hidden = false;
-    bringIntoView();
+    bringIntoView(find("watch"));
     this.#tell(video, new Estimate());
     try {
       const [finished, whyNot] = await Promise.all([this.#follow(signal), this.#play(stage, video, signal)]);
@@ -195,13 +195,6 @@ async function begin(stage) {
   } catch {
     showStage(stage);
   }
-}
-
-function bringIntoView() {
-  const screen = find("watch");
-  screen.focus({ preventScroll: true });
-  const { top, bottom } = screen.getBoundingClientRect();
-  if (top < 0 || bottom > innerHeight) screen.scrollIntoView({ block: "start" });
 }
 
 function waiting(video) {
