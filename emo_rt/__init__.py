@@ -6,8 +6,8 @@ Example:
     emo_rt.animate("me.jpg", "hello.wav", "hello.mp4")
 
 `animate` makes one video in one call, a `Session` many. For frames instead of a file, give what `read_portrait` and
-`AudioStream` read to `Cascade.generate`. Errors that a user can put right are `EmoError`s. Names load when they are
-first used: `import emo_rt` by itself is quick.
+`AudioStream` read to `Cascade.generate`. A `LiveFace` answers a voice while it is spoken. Errors that a user can put
+right are `EmoError`s. Names load when they are first used: `import emo_rt` by itself is quick.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from emo_rt.jobs.animate import animate
     from emo_rt.jobs.request import GenerationOptions, Request
     from emo_rt.jobs.session import Result, Session
+    from emo_rt.live.face import LiveFace
+    from emo_rt.live.frame import LiveFrame
     from emo_rt.media.boxes import Box, portrait_crop
     from emo_rt.media.face import find_face
     from emo_rt.media.face_detector import Face, detect_faces
@@ -46,6 +48,8 @@ __all__ = [
     "Face",
     "GenerationOptions",
     "InputError",
+    "LiveFace",
+    "LiveFrame",
     "Request",
     "Result",
     "RuntimeConfig",
@@ -72,6 +76,8 @@ _NAMES = {
     "emo_rt.jobs.animate": ("animate",),
     "emo_rt.jobs.request": ("GenerationOptions", "Request"),
     "emo_rt.jobs.session": ("Result", "Session"),
+    "emo_rt.live.face": ("LiveFace",),
+    "emo_rt.live.frame": ("LiveFrame",),
     "emo_rt.media.boxes": ("Box", "portrait_crop"),
     "emo_rt.media.face": ("find_face",),
     "emo_rt.media.face_detector": ("Face", "detect_faces"),
