@@ -88,7 +88,7 @@ def options_of(module: str) -> frozenset[str]:
     Raises:
         ImportError: if there is no such module, or it is none of ours.
     """
-    if (ROOT / module.replace(".", "/") / "__main__.py").exists() and module.startswith("tests."):
+    if (ROOT / module.replace(".", "/") / "__main__.py").exists() and module.startswith(("benchmarks.", "tests.")):
         module = f"{module}.__main__"
     elif module.partition(".")[0] not in ROOMS:
         raise ImportError(f"{module} is no module of the project")

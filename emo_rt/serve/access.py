@@ -158,6 +158,8 @@ class Access:
                     headers[name] = value
                 if scope["path"].startswith("/v1/"):
                     headers.setdefault("Cache-Control", "no-store")
+                elif scope["path"].startswith("/page/") or scope["path"] == "/":  # its files belong together
+                    headers.setdefault("Cache-Control", "no-cache")
             try:
                 async with asyncio.timeout(self.settings.stalled_seconds):
                     await send(message)

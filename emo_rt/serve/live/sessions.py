@@ -21,7 +21,7 @@ from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 from emo_rt.media.portrait import read_portrait
 from emo_rt.planning.planner import Plan
-from emo_rt.serve.answers import OVERLOADED, ApiError
+from emo_rt.serve.answers import BROKEN, OVERLOADED, ApiError
 from emo_rt.serve.live.turns import Turns
 
 #: Seconds in which a clip is made at most, so that a face answers within half a second: one has to be there when the
@@ -72,7 +72,7 @@ class LiveSessions:
     def __init__(self, session: Session, turns: Turns, registry: CollectorRegistry) -> None:
         self.session, self.turns = session, turns
         self.sessions = 0
-        self.preparing = False
+        self.preparing = True
         self._plan: Plan | None = None
         self._cascade: Cascade | None = None
         self._lock = threading.Lock()
@@ -130,8 +130,7 @@ class LiveSessions:
             InputError: if the picture or a value cannot be used.
         """
         with self._lock:
-            if not self.free:
-                raise ApiError(503, self._no_room(), OVERLOADED, retry_after=ASK_AGAIN)
+            self._check_room()
             self._opening += 1
         try:
             face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
@@ -146,12 +145,18 @@ class LiveSessions:
             del self._open[session.id]
             await run_in_threadpool(face.__exit__, None, None, None)
 
-    def _no_room(self) -> str:
+    def _check_room(self) -> None:
+        """Raises ApiError if there is no room for one more session."""
+        if self.preparing:
+            why = "the server measures this machine; come back in a minute"
+            raise ApiError(503, why, OVERLOADED, retry_after=ASK_AGAIN)
         if self._plan is None:
-            return "the server measures this machine or cannot hold live sessions; come back in a minute"
+            raise ApiError(501, "the engines for live sessions do not load; see the server's log", BROKEN)
         if not self.sessions:
-            return "this machine is too slow for live sessions; make videos instead"
-        return f"all {self.sessions} live sessions of this machine are in use; come back later"
+            raise ApiError(501, "this machine is too slow for live sessions; make videos instead", OVERLOADED)
+        if not self.free:
+            many = f"all {self.sessions} live sessions of this machine are in use"
+            raise ApiError(503, f"{many}; come back later", OVERLOADED, retry_after=ASK_AGAIN)
 
     def _face(
         self, picture: str, face_box: Box | None, sound_rate: int, real_time: bool, seed: int, speed: float | None

@@ -219,7 +219,11 @@ class _Call:
 
 
 @live_routes.post(
-    "", status_code=201, response_class=Response, openapi_extra=_OFFER, responses={**refusals(413, 503), **_ANSWER}
+    "",
+    status_code=201,
+    response_class=Response,
+    openapi_extra=_OFFER,
+    responses={**refusals(408, 413, 501, 503), **_ANSWER},
 )
 async def open_live(request: Request, portrait: str = BUNDLED, seed: str = "0", speed: str | None = None) -> Response:
     """Opens a live session: send an SDP offer with a microphone and a receiver of video."""
