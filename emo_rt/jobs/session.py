@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,6 +117,7 @@ class Session:
             self.presets = read_presets(bundle)
         for preset in self.presets:
             ddim_timesteps(bundle.noise_schedule, preset.sampling.steps)
+        self._lock = threading.RLock()  # one thread chooses a plan and loads engines
         self._cascades: dict[str, Cascade] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
 
@@ -244,15 +246,16 @@ class Session:
             InputError: if no plan does what the options ask for.
         """
         size = size or (self.bundle.config.resolution, self.bundle.config.resolution)
-        known = self._plans.get(size)
-        if known is None or (predicted and math.isnan(known.frames_per_second)):
-            plan = self._choose(size, predicted)
-            # Without a target there is nothing to hold, and so nothing to fall back to.
-            self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
-            for backend in set(self._cascades) - {plan.backend}:
-                del self._cascades[backend]
-            self._say(f"plan: {plan}{self._shortfall(plan)}")
-        return self._plans[size]
+        with self._lock:
+            known = self._plans.get(size)
+            if known is None or (predicted and math.isnan(known.frames_per_second)):
+                plan = self._choose(size, predicted)
+                # Without a target there is nothing to hold, and so nothing to fall back to.
+                self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
+                for backend in set(self._cascades) - {plan.backend}:
+                    del self._cascades[backend]
+                self._say(f"plan: {plan}{self._shortfall(plan)}")
+            return self._plans[size]
 
     def live_plan(self, clip_seconds: float) -> Plan:
         """The plan of a live face, with the engines of all videos: the best preset that makes clips in time.
@@ -262,7 +265,8 @@ class Session:
         """
         config, backend = self.bundle.config, self.plan(predicted=False).backend
         rate = max(config.clip_frames / clip_seconds, config.frames_per_second) / MARGIN
-        costs = self._costs([backend], (config.resolution, config.resolution))
+        with self._lock:
+            costs = self._costs([backend], (config.resolution, config.resolution))
         try:
             return choose(self.presets, costs, config, target_fps=rate)
         except InputError:
@@ -309,9 +313,10 @@ class Session:
 
     def cascade(self, backend: str) -> Cascade:
         """The engines of a backend, loaded when they are first asked for."""
-        if backend not in self._cascades:
-            self._cascades[backend] = Cascade.load(self.bundle, backend, self.options.threads)
-        return self._cascades[backend]
+        with self._lock:
+            if backend not in self._cascades:
+                self._cascades[backend] = Cascade.load(self.bundle, backend, self.options.threads)
+            return self._cascades[backend]
 
     def _say(self, line: str) -> None:
         """Writes a line to stderr, above a progress bar if there is one."""
