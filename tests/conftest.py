@@ -27,6 +27,8 @@ FIRST = (
     "training/stages/test_trainer.py",
     "training/stages/test_training_checkpoint.py",
     "emo_rt/test_stopping.py",
+    "emo_rt/serve/test_kill.py",
+    "emo_rt/serve/test_command.py",
     "benchmarks/test_gpu.py",
     "emo_rt/test_run.py",
     "training/stages/test_performance.py",

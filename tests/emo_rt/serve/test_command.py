@@ -115,33 +115,31 @@ def answers(port: int | None) -> bool:
         return connection.connect_ex(("127.0.0.1", port or 0)) == 0
 
 
-def test_an_open_server_warns_and_a_token_comes_from_a_file_or_the_environment(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_token", [True, False])
+def test_an_open_server_without_a_token_warns(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_token: bool
 ) -> None:
+    monkeypatch.delenv("EMO_RT_TOKEN", raising=False)
     (tmp_path / "token").write_text(TOKEN + "\n")
-    monkeypatch.setenv("EMO_RT_TOKEN", TOKEN[::-1])
-    for number, (words, token, warned) in enumerate(
-        [
-            (["--host", "0.0.0.0"], TOKEN[::-1], False),
-            (["--token-file", str(tmp_path / "token")], TOKEN, False),
-            (["--host", "0.0.0.0"], None, True),
-        ]
-    ):
-        if token is None:
-            monkeypatch.delenv("EMO_RT_TOKEN")
-        server = ServerProcess(tmp_path / str(number), bundle, *words)
-        with server as client:
-            address = f"http://127.0.0.1:{client.base_url.port}/v1/limits"
-            assert client.get(address).status_code == (200 if token is None else 401)
-            assert client.get(address, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-            _, log = server.end(signal.SIGTERM)
-        assert ("emo_rt: warning: everybody who reaches 0.0.0.0 can use this server" in log) is warned
-        assert TOKEN not in log
+    words = ["--host", "0.0.0.0", *(["--token-file", str(tmp_path / "token")] if has_token else [])]
+    server = ServerProcess(tmp_path / "server", bundle, *words)
+    with server as client:
+        address = f"http://127.0.0.1:{client.base_url.port}/v1/limits"
+        assert client.get(address).status_code == (401 if has_token else 200)
+        assert client.get(address, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+        _, log = server.end(signal.SIGTERM)
+    assert ("emo_rt: warning: everybody who reaches 0.0.0.0 can use this server" in log) is not has_token
+    assert TOKEN not in log
 
 
-def test_the_log_is_json_and_nothing_of_a_client_is_in_it(bundle: Path, voice: Path, tmp_path: Path) -> None:
+def test_the_log_is_json_and_nothing_of_a_client_is_in_it(
+    bundle: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMO_RT_TOKEN", TOKEN)
     server = ServerProcess(tmp_path / "server", bundle)
     with server as client:
+        assert client.get("/v1/videos").status_code == 401, "the token of the environment is not asked for"
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
         client.get('/v1/evil"%0A{"event": "fake"}')
         client.request("\u0041EVIL", "/v1/limits")
         files = {"audio": ('"}\n{"event": "fake"}\x1b[31m', voice.read_bytes())}
@@ -149,9 +147,9 @@ def test_the_log_is_json_and_nothing_of_a_client_is_in_it(bundle: Path, voice: P
         code, log = server.end(signal.SIGTERM)
     assert code == 0
     lines = [json.loads(line) for line in log.splitlines()]
-    assert [line["event"] for line in lines] == ["request"] * 3
-    assert [line["route"] for line in lines] == ["other", "/v1/limits", "/v1/videos"]
-    assert [line["status"] for line in lines] == [404, 405, 400]
+    assert [line["event"] for line in lines] == ["request"] * 4
+    assert [line["route"] for line in lines] == ["other", "other", "/v1/limits", "/v1/videos"]
+    assert [line["status"] for line in lines] == [401, 404, 405, 400]
     assert "evil\\" not in log
     assert "fake" not in log
     assert log.isascii()
