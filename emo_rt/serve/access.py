@@ -20,8 +20,8 @@ from emo_rt.serve.settings import Settings, is_loopback
 
 #: What a page of the server may load: nothing of others.
 POLICY = (
-    "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; connect-src 'self'; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -156,10 +156,7 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                if scope["path"].startswith("/v1/"):
-                    headers.setdefault("Cache-Control", "no-store")
-                elif scope["path"].startswith("/page/") or scope["path"] == "/":  # its files belong together
-                    headers.setdefault("Cache-Control", "no-cache")
+                headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/v1/") else "no-cache")
             try:
                 async with asyncio.timeout(self.settings.stalled_seconds):
                     await send(message)

@@ -122,6 +122,8 @@ class VideoObject(BaseModel):
     started_at: int | None = Field(examples=[1790000001])
     completed_at: int | None = Field(examples=[None])
     expires_at: int | None = Field(description="null until it is completed or failed", examples=[None])
+    frames: int = Field(description="of the whole video", examples=[80])
+    frames_made: int = Field(examples=[32])
     seconds: float | None = Field(examples=[3.2])
     size: str = Field(examples=["128x128"])
     frames_per_second: int = Field(examples=[25])

@@ -285,6 +285,8 @@ def video_object(request: Request, row: VideoRow) -> dict[str, Any]:
         "started_at": None if row.started_at is None else int(row.started_at),
         "completed_at": None if row.completed_at is None else int(row.completed_at),
         "expires_at": None if expires_at is None else int(expires_at),
+        "frames": facts["frames"],
+        "frames_made": done,
         "seconds": round(facts["frames"] / rate, 3),
         "size": "{}x{}".format(*facts["size"]),
         "frames_per_second": rate,

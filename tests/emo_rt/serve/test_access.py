@@ -85,6 +85,7 @@ def test_every_answer_has_the_headers_that_keep_browsers_from_harm(client: TestC
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
     assert client.get("/v1/limits").headers["cache-control"] == "no-store"
+    assert client.get("/page/index.html").headers["cache-control"] == "no-cache"
     assert re.fullmatch(r"[ a-z';:-]+", POLICY), "it names no other server"
     assert "unsafe" not in POLICY
 
