@@ -157,7 +157,7 @@ def movements(pictures: Sequence[Seen], began: float) -> tuple[np.ndarray, np.nd
     """
     side = pictures[-1].picture.shape[0]
     rows, columns = (slice(*(round(side * share) for share in part)) for part in (_ROWS, _COLUMNS))
-    idle = [seen.picture[rows, columns].astype(float) for seen in pictures if began - 2 < seen.arrived <= began]
+    idle = [seen.picture[rows, columns].astype(float) for seen in pictures if began - 1 < seen.arrived <= began]
     usual = np.median(idle, axis=0)
     after = [seen for seen in pictures if seen.arrived > began]
     differs = np.array([np.abs(seen.picture[rows, columns] - usual).mean() for seen in after])

@@ -26,7 +26,7 @@ from emo_rt.serve.live.turns import Turns
 
 #: Seconds in which a clip is made at most, so that a face answers within half a second: one has to be there when the
 #: last one is shown, and both it and the look-ahead wait for voice.
-CLIP_SECONDS = 0.16
+CLIP_SECONDS = 0.13
 #: Share of the time in which engines may work when all sessions speak; the rest is for encoders and the network.
 BUSY = 0.75
 #: Sessions at once at most, however fast the machine is: each has a thread and some encoders.
