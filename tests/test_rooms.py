@@ -48,6 +48,7 @@ OPTIONAL_PACKAGES = {
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},
     "emo_rt.media.picture_file": {"pillow_heif"},
+    "emo_rt.serve.live.livekit": {"livekit"},
 }
 #: What a wing may need beside that, which is imported when it is asked for.
 WING_PACKAGES = {
@@ -133,6 +134,11 @@ def test_the_runtime_needs_few_packages() -> None:
             allowed = RUNTIME_PACKAGES | optional | {"emo_rt"} | sys.stdlib_module_names
             extra = {name.split(".")[0] for name, _ in imports(module)} - allowed
             assert not extra, f"{module} imports {extra}"
+
+
+def test_no_module_imports_the_one_for_livekit() -> None:
+    assert "emo_rt.serve.live.livekit" in modules()
+    assert not [module for module in modules() if "emo_rt.serve.live.livekit" in own_imports(module)]
 
 
 def test_folders_files_and_functions_are_small() -> None:
