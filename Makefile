@@ -2,7 +2,7 @@ PYTHON ?= python3
 CONSTRAINTS = constraints.txt
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: browser run test wheel
+.PHONY: browser frameworks run test wheel
 
 run: .venv/run.ready  ## animate the bundled portrait with the bundled voice
 	.venv/run/bin/emo-rt run --image assets/portrait.png --audio assets/voice.wav --out out/demo.mp4
@@ -15,6 +15,9 @@ test: .venv/dev.ready  ## lint, types and tests
 
 browser: .venv/browser.ready  ## the page of the server in Debian's Chromium; `make test` leaves it out
 	.venv/dev/bin/pytest tests/browser
+
+frameworks: .venv/frameworks.ready  ## LiveKit Agents, Pipecat and Gradio show a face; `make test` leaves it out
+	.venv/frameworks/bin/pytest tests/frameworks
 
 wheel:  ## what a user without the checkout installs
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -33,4 +36,11 @@ wheel:  ## what a user without the checkout installs
 
 .venv/browser.ready: .venv/dev.ready
 	.venv/dev/$(PIP_INSTALL) --constraint $(CONSTRAINTS) --group browser
+	touch $@
+
+# Without PyTorch, as a user of these frameworks has it.
+.venv/frameworks.ready: pyproject.toml
+	$(PYTHON) -m venv .venv/frameworks
+	.venv/frameworks/$(PIP_INSTALL) "pip>=25.1"
+	.venv/frameworks/$(PIP_INSTALL) --no-compile --editable ".[openvino]" --group frameworks
 	touch $@
