@@ -29,7 +29,7 @@ from pipecat.tests.utils import run_test
 
 import emo_rt
 from emo_rt.live.face import LiveFace
-from emo_rt.serve.live.avatar import Avatar, load_face
+from emo_rt.serve.live.avatar import Avatar, AvatarFrame, load_face
 
 
 class EmoAvatar(FrameProcessor):
@@ -45,7 +45,8 @@ class EmoAvatar(FrameProcessor):
         super().__init__()
         self._avatar = Avatar(face)
         self._stopped: dict[str, TTSStoppedFrame] = {}
-        self._task: asyncio.Task | None = None
+        self._pictures: asyncio.Queue[AvatarFrame] = asyncio.Queue()
+        self._tasks: list[asyncio.Task] = []
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Loads what is left to load."""
@@ -72,32 +73,37 @@ class EmoAvatar(FrameProcessor):
             self._stopped.clear()
         elif isinstance(frame, EndFrame):
             self._avatar.end()
-            while self._avatar.busy and self._task and not self._task.done():
+            while self._avatar.busy and not any(task.done() for task in self._tasks):
                 await asyncio.sleep(0.02)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._stop()
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
-            self._task = self.create_task(self._show())
+            self._tasks = [self.create_task(self._speak()), self.create_task(self._show())]
 
-    async def _show(self) -> None:
+    async def _speak(self) -> None:
         rate = self._avatar.face.sound_rate
         try:
             async for frame in self._avatar.frames():
-                if len(frame.sound):  # at once: an interruption drops what comes later
+                self._pictures.put_nowait(frame)
+                if len(frame.sound):  # a little before its picture is shown, so that the transport never runs out of it
                     await self.push_frame(TTSAudioRawFrame(frame.sound.tobytes(), rate, 1))
-                height, width, _ = frame.picture.shape
-                await self.push_frame(OutputImageRawFrame(frame.picture.tobytes(), (width, height), "RGB"))
                 for name in frame.said:
                     if stopped := self._stopped.pop(name, None):
                         await self.push_frame(stopped)
         except emo_rt.EmoError as error:
             await self.push_error(str(error), error)
 
+    async def _show(self) -> None:
+        while frame := await self._pictures.get():
+            await asyncio.sleep(max(frame.due - asyncio.get_running_loop().time(), 0))
+            height, width, _ = frame.picture.shape
+            await self.push_frame(OutputImageRawFrame(frame.picture.tobytes(), (width, height), "RGB"))
+
     async def _stop(self) -> None:
-        if self._task:
-            await self.cancel_task(self._task)
-            self._task = None
+        for task in self._tasks:
+            await self.cancel_task(task)
+        self._tasks = []
 
 
 async def say(audio: str, image: str, bundle: str) -> None:

