@@ -33,7 +33,7 @@ from emo_rt.jobs.timing import Timing, counted_frames
 from emo_rt.media.credentials import Signature
 from emo_rt.planning.cost_cache import cache_file
 from emo_rt.planning.costs import Costs, cost_of, picture_seconds
-from emo_rt.planning.planner import MARGIN, Plan, choose
+from emo_rt.planning.planner import Plan, choose
 from emo_rt.planning.presets import Preset, read_presets
 from emo_rt.planning.rate_control import RateControl
 
@@ -41,6 +41,9 @@ from emo_rt.planning.rate_control import RateControl
 WORTH_KEEPING = 60
 #: Number of clips that tell what a machine can sustain.
 CLIPS_TO_JUDGE = 20
+#: Seconds in which a clip of a live face is made at most, so that it answers within half a second: before a clip, there
+#: must be voice for as long as it takes.
+CLIP_SECONDS = 0.15
 #: The sampling that costs least: its mouths follow the voice as well as those of many steps, its pictures are softer.
 FEWEST_STEPS = Sampling(1, 1.0, 0)
 #: Share by which a prediction may be off without a word.
@@ -259,7 +262,7 @@ class Session:
                 self._say(f"plan: {plan}{self._shortfall(plan)}")
             return self._plans[size]
 
-    def live_plan(self, clip_seconds: float) -> Plan:
+    def live_plan(self, clip_seconds: float = CLIP_SECONDS) -> Plan:
         """The plan of a live face, with the engines of all videos: the best preset that makes clips in time.
 
         Where none does, it is `FEWEST_STEPS`, if the options leave the sampling open.
@@ -268,13 +271,12 @@ class Session:
             clip_seconds: seconds in which a clip is made
         """
         config, backend = self.bundle.config, self.plan(predicted=False).backend
-        rate = max(config.clip_frames / clip_seconds, config.frames_per_second) / MARGIN
         with self._lock:
             costs = self._costs([backend], (config.resolution, config.resolution))
         asked = any(value is not None for value in self.options.sampling)
         presets = self.presets if asked else [*self.presets, Preset(FEWEST_STEPS)]
         try:
-            return choose(presets, costs, config, target_fps=rate)
+            return choose(presets, costs, config, max_latency=clip_seconds)
         except InputError:
             return choose(presets, costs, config, quality="fast")
 

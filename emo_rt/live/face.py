@@ -140,7 +140,7 @@ class LiveFace:
     def __enter__(self) -> LiveFace:
         self._thread.start()
         with self._changed:
-            self._changed.wait_for(lambda: len(self._idle) or self._error)
+            self._changed.wait_for(lambda: len(self._idle) or self._error or self._closed)
             self._raise_error()
         return self
 

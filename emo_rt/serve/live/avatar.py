@@ -25,9 +25,6 @@ from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 from emo_rt.media.portrait import read_portrait
 
-#: Seconds in which a clip is made at most, so that a face answers within half a second: one has to be there when the
-#: last one is shown, and both it and the look-ahead wait for voice.
-CLIP_SECONDS = 0.16
 #: Seconds by which a frame with sound leaves before it is shown.
 LEAD = 0.08
 #: Seconds by which the frames may be behind before their clock is set anew; that of LiveKit's synchronizer, too.
@@ -67,7 +64,7 @@ def load_face(
     """
     session = Session(Bundle.load(bundle), options)
     portrait, box = read_portrait(picture, session.bundle.config, face_box)
-    plan = session.live_plan(CLIP_SECONDS)
+    plan = session.live_plan()
     cascade = session.cascade(plan.backend)
     cascade.prepare(plan.sampling)
     return LiveFace(cascade, portrait, box, plan.sampling, sound_rate=sound_rate, seed=seed, speed=speed)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
+from emo_rt.bundle import RuntimeConfig
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.errors import EmoError
 from emo_rt.jobs.session import Session
@@ -24,11 +25,10 @@ from emo_rt.planning.planner import Plan
 from emo_rt.serve.answers import BROKEN, OVERLOADED, ApiError
 from emo_rt.serve.live.turns import Turns
 
-#: Seconds in which a clip is made at most, so that a face answers within half a second: one has to be there when the
-#: last one is shown, and both it and the look-ahead wait for voice.
-CLIP_SECONDS = 0.13
-#: Share of the time in which engines may work when all sessions speak; the rest is for encoders and the network.
-BUSY = 0.75
+#: Share of the time that sessions may take when all of them speak.
+BUSY = 0.8
+#: Share of a machine's time that a session takes beside its clips: encoders and the network.
+ENCODING = 0.06
 #: Sessions at once at most, however fast the machine is: each has a thread and some encoders.
 MOST = 32
 #: Seconds after which a client that found no room asks again.
@@ -105,11 +105,11 @@ class LiveSessions:
         """Measures this machine, if that was not done before, and loads the engines; takes a minute the first time."""
         self.preparing = True
         try:
-            plan = self.session.live_plan(CLIP_SECONDS)
+            plan = self.session.live_plan()
             self._cascade = self.session.cascade(plan.backend)
             self._cascade.prepare(plan.sampling)
             self._plan = plan
-            self.sessions = rated_sessions(plan, self.session.bundle.config.frames_per_second)
+            self.sessions = rated_sessions(plan, self.session.bundle.config)
         except EmoError as error:
             _log.error("live", extra={"fields": {"error": str(error)}})
         finally:
@@ -134,7 +134,11 @@ class LiveSessions:
             self._opening += 1
         try:
             face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
-            await run_in_threadpool(face.__enter__)
+            try:
+                await run_in_threadpool(face.__enter__)
+            except BaseException:  # also when the client goes meanwhile
+                await asyncio.shield(run_in_threadpool(face.__exit__))
+                raise
         finally:
             self._opening -= 1
         session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face)
@@ -143,7 +147,7 @@ class LiveSessions:
             yield session
         finally:
             del self._open[session.id]
-            await run_in_threadpool(face.__exit__, None, None, None)
+            await run_in_threadpool(face.__exit__)
 
     def _check_room(self) -> None:
         """Raises ApiError if there is no room for one more session."""
@@ -201,6 +205,7 @@ class LiveSessions:
         await asyncio.gather(*(session.close(reason) for session in [*self._open.values()]), return_exceptions=True)
 
 
-def rated_sessions(plan: Plan, frames_per_second: int) -> int:
+def rated_sessions(plan: Plan, config: RuntimeConfig) -> int:
     """The number of faces that may speak at the same time with a plan."""
-    return min(int(BUSY * plan.frames_per_second / frames_per_second), MOST)
+    share = plan.first_frame * config.frames_per_second / config.clip_frames + ENCODING
+    return min(int(BUSY / share), MOST)

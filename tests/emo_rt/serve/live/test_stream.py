@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from emo_rt.jobs.session import Session
 from emo_rt.planning.planner import Plan
 from emo_rt.serve.app import create_app
-from emo_rt.serve.live.sessions import BUSY
+from emo_rt.serve.live import sessions
 from emo_rt.serve.settings import Settings
 
 TONE = (9000 * np.sin(0.1 * np.arange(16000))).astype("<i2").tobytes()  # 1 s
@@ -28,8 +28,8 @@ TONE = (9000 * np.sin(0.1 * np.arange(16000))).astype("<i2").tobytes()  # 1 s
 @pytest.fixture(autouse=True)
 def two_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine holds two sessions, and is not measured for that."""
-    rate = 2.5 * 25 / BUSY
-    monkeypatch.setattr(Session, "live_plan", lambda self, _: Plan("onnxruntime", self.presets[0], rate))
+    monkeypatch.setattr(Session, "live_plan", lambda self: Plan("onnxruntime", self.presets[0], 100.0, 0.01))
+    monkeypatch.setattr(sessions, "MOST", 2)
 
 
 @pytest.fixture

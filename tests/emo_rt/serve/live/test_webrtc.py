@@ -15,8 +15,7 @@ from benchmarks.live.clients import WebRtcClient
 from emo_rt.jobs.session import Session
 from emo_rt.planning.planner import Plan
 from emo_rt.serve.app import create_app
-from emo_rt.serve.live import webrtc
-from emo_rt.serve.live.sessions import BUSY
+from emo_rt.serve.live import sessions, webrtc
 from emo_rt.serve.settings import Settings
 
 TONE = (0.3 * np.sin(0.05 * np.arange(48000))).astype(np.float32)  # 1 s
@@ -25,8 +24,8 @@ SDP = {"Content-Type": "application/sdp"}
 
 @pytest.fixture
 def server(settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    rate = 1.5 * 25 / BUSY
-    monkeypatch.setattr(Session, "live_plan", lambda self, _: Plan("onnxruntime", self.presets[0], rate))
+    monkeypatch.setattr(Session, "live_plan", lambda self: Plan("onnxruntime", self.presets[0], 100.0, 0.01))
+    monkeypatch.setattr(sessions, "MOST", 1)
     with listening(create_app(settings, session)) as client:
         until(lambda: free(client) == 1)
         yield client
