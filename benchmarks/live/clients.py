@@ -87,7 +87,7 @@ class LiveClient(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Interrupts the face."""
+        """Says nothing more, and interrupts the face."""
         ...
 
     async def stop(self) -> None:
@@ -123,6 +123,10 @@ class Microphone:
         self._first = True
         self._waiting.extend(padded.reshape(-1, size))
         return await self._said.get()
+
+    def stop(self) -> None:
+        """Says nothing more."""
+        self._waiting.clear()
 
 
 class WebSocketClient:
@@ -198,6 +202,7 @@ class WebSocketClient:
 
     async def clear(self) -> None:
         """See `LiveClient.clear`."""
+        self._microphone.stop()
         await self._socket.send(json.dumps({"type": "clear"}))
 
     async def stop(self) -> None:
@@ -287,6 +292,7 @@ class WebRtcClient:
 
     async def clear(self) -> None:
         """See `LiveClient.clear`."""
+        self._microphone.stop()
         self._events.send(json.dumps({"type": "clear"}))
 
     async def stop(self) -> None:
