@@ -40,6 +40,10 @@ CLIENTS: dict[str, Callable[[str], LiveClient]] = {"WebRTC": WebRtcClient, "WebS
 SPEECH, BEFORE_CLEAR, _IDLE = 2.0, 1.6, 2.5
 #: Rows and columns of the mouth, shares of the picture's side.
 _ROWS, _COLUMNS = (0.52, 0.78), (0.32, 0.68)
+#: Seconds that sound is on its way when the microphone has fallen silent; what comes after an interruption is answered.
+ON_ITS_WAY = 0.15
+#: Share of the widest movement of a voice below which a mouth counts as closed.
+_CLOSED = 0.2
 #: Sound below which the voice has not begun.
 _SILENT = 0.01
 
@@ -136,6 +140,8 @@ async def _talks(client: LiveClient, trials: int, name: str) -> dict[str, Any]:
         answers.append(first_movement(client.record.pictures, began))
         began = await client.say(spoken(BEFORE_CLEAR + 0.4))
         await asyncio.sleep(BEFORE_CLEAR)
+        client.microphone.stop()
+        await asyncio.sleep(ON_ITS_WAY)
         asked = time.monotonic()
         await client.clear()
         await asyncio.sleep(_IDLE)
@@ -173,11 +179,12 @@ def first_movement(pictures: Sequence[Seen], began: float) -> float:
 
 
 def last_movement(pictures: Sequence[Seen], began: float, asked: float) -> float:
-    """Milliseconds from `asked` until no mouth moves any more; 0 if none moved then."""
+    """Milliseconds from `asked` until a mouth that moved then is closed; NaN if none moved then."""
     arrived, differs, most = movements(pictures, began)
-    moved = np.flatnonzero((differs > most) & (arrived > asked - 0.2))
+    open_mouth = differs > most + _CLOSED * (differs.max() - most)
+    moved = np.flatnonzero(open_mouth & (arrived > asked - 0.1))
     if not len(moved):
-        return 0.0
+        return float("nan")
     next_one = arrived[min(moved[-1] + 1, len(arrived) - 1)]
     return max(1e3 * float(next_one - asked), 0.0)
 

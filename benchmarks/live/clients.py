@@ -73,28 +73,6 @@ def _moment(frame: av.VideoFrame | av.AudioFrame) -> float:
     return float(frame.pts * frame.time_base)
 
 
-class LiveClient(Protocol):
-    """A client with a microphone."""
-
-    record: Record
-
-    async def start(self) -> None:
-        """Connects, and waits for the first picture."""
-        ...
-
-    async def say(self, voice: np.ndarray) -> float:
-        """Speaks into the microphone, float32 (samples,); returns when the first sample was spoken."""
-        ...
-
-    async def clear(self) -> None:
-        """Says nothing more, and interrupts the face."""
-        ...
-
-    async def stop(self) -> None:
-        """Ends the session."""
-        ...
-
-
 class Microphone:
     """Sound in parts, each when its last sample is spoken; silence where nothing is said."""
 
@@ -129,6 +107,29 @@ class Microphone:
         self._waiting.clear()
 
 
+class LiveClient(Protocol):
+    """A client with a microphone."""
+
+    record: Record
+    microphone: Microphone
+
+    async def start(self) -> None:
+        """Connects, and waits for the first picture."""
+        ...
+
+    async def say(self, voice: np.ndarray) -> float:
+        """Speaks into the microphone, float32 (samples,); returns when the first sample was spoken."""
+        ...
+
+    async def clear(self) -> None:
+        """Interrupts the face."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends the session."""
+        ...
+
+
 class WebSocketClient:
     """A client of `/v1/stream`.
 
@@ -140,7 +141,7 @@ class WebSocketClient:
         self.record = Record()
         self.messages: list[dict[str, Any]] = []
         self._address = address.replace("http", "ws", 1) + "/v1/stream"
-        self._microphone = Microphone()
+        self.microphone = Microphone()
         self._chunks: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._ended = False
@@ -160,7 +161,7 @@ class WebSocketClient:
 
     async def _speak(self) -> None:
         while True:
-            part = await self._microphone.next()
+            part = await self.microphone.next()
             await self._socket.send((part * 32767).astype("<i2").tobytes())
 
     async def _listen(self) -> None:
@@ -198,11 +199,10 @@ class WebSocketClient:
 
     async def say(self, voice: np.ndarray) -> float:
         """See `LiveClient.say`."""
-        return await self._microphone.say(voice)
+        return await self.microphone.say(voice)
 
     async def clear(self) -> None:
         """See `LiveClient.clear`."""
-        self._microphone.stop()
         await self._socket.send(json.dumps({"type": "clear"}))
 
     async def stop(self) -> None:
@@ -246,7 +246,7 @@ class WebRtcClient:
         self.record = Record()
         self.messages: list[dict[str, Any]] = []
         self._address = address
-        self._microphone = Microphone()
+        self.microphone = Microphone()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -260,7 +260,7 @@ class WebRtcClient:
     async def offer(self) -> str:
         """The offer, as SDP."""
         connection = self._connection
-        connection.addTrack(_Spoken(self._microphone))
+        connection.addTrack(_Spoken(self.microphone))
         connection.addTransceiver("video", direction="recvonly")
         self._events = connection.createDataChannel("events")
         self._events.on("message", lambda text: self.messages.append(json.loads(text)))
@@ -288,11 +288,10 @@ class WebRtcClient:
 
     async def say(self, voice: np.ndarray) -> float:
         """See `LiveClient.say`."""
-        return await self._microphone.say(voice)
+        return await self.microphone.say(voice)
 
     async def clear(self) -> None:
         """See `LiveClient.clear`."""
-        self._microphone.stop()
         self._events.send(json.dumps({"type": "clear"}))
 
     async def stop(self) -> None:

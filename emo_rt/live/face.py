@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,7 +37,7 @@ BEFORE_VOICE = 2
 UNTIL_IDLE = 10
 #: Frames in which a face fades from speech to idling: at the end of its speech, and when it is interrupted.
 FADE, FADE_INTERRUPTED = 5, 2
-#: Frames that a face which hears somebody speak waits before it answers, so that no later clip comes too late.
+#: Frames that a face waits before it answers, for each that shares the engines, so that no later clip is late.
 SLACK = 1
 #: Seconds of generated silence that are walked to and fro.
 IDLE_SECONDS = 8.0
@@ -98,6 +98,7 @@ class LiveFace:
             otherwise every pause is as long as it was pushed
         seed: seed of the noise, 0 to 2**64 - 1
         speed: speed of the head, degrees per frame; None for the bundle's default
+        sharing: gives the number of faces, this one included, that may need the engines at the same time
 
     Attributes:
         late: number of frames that came too late, and repeated the one before
@@ -118,6 +119,7 @@ class LiveFace:
         real_time: bool = False,
         seed: int = 0,
         speed: float | None = None,
+        sharing: Callable[[], int] = lambda: 1,
     ) -> None:
         config = cascade.config
         check_portrait(portrait, config.resolution)
@@ -127,7 +129,7 @@ class LiveFace:
         if not 0 <= self.speed <= MAX_SPEED:
             raise InputError(f"speed is {speed}: choose 0 to {MAX_SPEED:g}")
         self.late = 0
-        self._portrait, self._face_box = portrait, face_box
+        self._portrait, self._face_box, self._sharing = portrait, face_box, sharing
         self._voice, self._idle, self._state = VoiceQueue(config, sound_rate), IdleLoop(), _State()
         self._around = config.audio_margin + config.audio_context
         self._clips = 0
@@ -347,7 +349,10 @@ class LiveFace:
 
     def _clip_length(self) -> int:
         """The number of frames that are shown while a clip is made."""
-        seconds = sorted(self._seconds)[-2:][0] if self._seconds else 0.0  # the longest one may be an accident
+        last = sorted(self._seconds)
+        if not last:
+            return 0
+        seconds = max(last[-2:][0], self._sharing() * last[0])  # the longest one may be an accident
         return math.ceil(SAFETY * seconds * self.config.frames_per_second)
 
     def _idle_task(self) -> _Task:
@@ -374,7 +379,7 @@ class LiveFace:
                 state.ready.append(LiveFrame(self._idle.next(), voice.next()))
             coming = self._idle.coming(max(self._clip_length() - skipped, 0))
             before = [*self._made(), *(LiveFrame(pose, voice.silence()) for pose in coming)]
-        slack = SLACK if begins and known < most + LOOK_AHEAD else 0
+        slack = SLACK * self._sharing() if begins and known < most + LOOK_AHEAD else 0
         return _Task(state.generation, before, list(voice), hop, begins, slack)
 
     def _deliver(self, task: _Task, poses: Sequence[LivePose]) -> None:

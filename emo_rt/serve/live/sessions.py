@@ -180,6 +180,7 @@ class LiveSessions:
             real_time=real_time,
             seed=seed,
             speed=speed,
+            sharing=lambda: max(len(self._open), 1),
         )
         mine.append(face)
         return face

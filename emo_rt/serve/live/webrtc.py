@@ -15,7 +15,14 @@ from typing import Any
 
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -35,6 +42,8 @@ from emo_rt.serve.uploads import body_chunks
 RATE, PART = 48000, 960
 #: Seconds in which a connection must stand, and after which one that sends nothing has gone.
 CONNECTED, GONE = 15.0, 8.0
+#: Parts of sound, of 20 ms each, that are waited for, so that those which overtook each other find their places.
+PREFETCH = 2
 #: Bytes of the largest offer.
 _LARGEST_OFFER = 64 * 2**10
 _LONGEST_NAME = 200
@@ -96,6 +105,9 @@ class _Call:
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "audio":
             self.microphone = track
+            for receiver in self.connection.getReceivers():
+                if receiver.track is track:
+                    hear_sooner(receiver)
 
     def _on_state(self) -> None:
         if self.connection.connectionState in ("failed", "closed"):
@@ -216,6 +228,11 @@ class _Call:
         self.tell({"type": "closing", "reason": why})
         await asyncio.sleep(0.05)  # until that is sent
         self.ended.set()
+
+
+def hear_sooner(receiver: RTCRtpReceiver) -> None:
+    """Lets a receiver wait for `PREFETCH` parts of sound; aiortc itself waits for 4, and has no option for it."""
+    receiver._RTCRtpReceiver__jitter_buffer._prefetch = PREFETCH  # type: ignore[attr-defined]
 
 
 @live_routes.post(

@@ -125,3 +125,16 @@ def test_no_other_server_is_asked(server: httpx.Client) -> None:
         return list(found)
 
     assert asyncio.run(servers()) == []
+
+
+def test_a_microphone_is_heard_without_much_waiting() -> None:
+    async def waited_for() -> int:
+        connection = webrtc.RTCPeerConnection()
+        receiver = connection.addTransceiver("audio").receiver
+        buffer = receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
+        assert buffer._prefetch == 4  # aiortc's own
+        webrtc.hear_sooner(receiver)
+        await connection.close()
+        return int(buffer._prefetch)
+
+    assert asyncio.run(waited_for()) == webrtc.PREFETCH
