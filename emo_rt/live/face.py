@@ -7,7 +7,6 @@ clips. Frames that are made but not taken can be dropped at any time, since each
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -16,17 +15,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emo_rt.cascade.cascade import Cascade, VideoConditions, condition_video
-from emo_rt.cascade.clips import Clip
+from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
-from emo_rt.engines.engine import to_numpy
 from emo_rt.errors import InputError
-from emo_rt.limits import MAX_SPEED
+from emo_rt.live.clip_maker import ClipMaker
 from emo_rt.live.frame import LiveFrame, LivePose
 from emo_rt.live.idle import IdleLoop
 from emo_rt.live.voice_queue import VoiceFrame, VoiceQueue
-from emo_rt.media.boxes import Box, check_box
-from emo_rt.media.inputs import check_portrait
+from emo_rt.media.boxes import Box
 
 #: Frames of voice after the last frame of a clip that must be there before the clip begins. With 2 the mouth follows
 #: the voice as well as with all the voice that the model would see: docs/serving.md has the figures.
@@ -45,8 +41,8 @@ IDLE_SECONDS = 8.0
 IDLE_DUE = 2.0
 #: Seconds without voice after which a voice that was not ended counts as silent.
 STARVED = 0.12
-#: Factor by which a clip may take longer than the last ones did.
-SAFETY = 1.1
+#: Marks that may wait to be played.
+MOST_MARKS = 1000
 
 
 @dataclass(frozen=True)
@@ -121,19 +117,10 @@ class LiveFace:
         speed: float | None = None,
         sharing: Callable[[], int] = lambda: 1,
     ) -> None:
-        config = cascade.config
-        check_portrait(portrait, config.resolution)
-        check_box(face_box)
-        self.cascade, self.config, self.sampling = cascade, config, sampling
-        self.real_time, self.seed, self.speed = real_time, seed, config.speed if speed is None else speed
-        if not 0 <= self.speed <= MAX_SPEED:
-            raise InputError(f"speed is {speed}: choose 0 to {MAX_SPEED:g}")
-        self.late = 0
-        self._portrait, self._face_box, self._sharing = portrait, face_box, sharing
-        self._voice, self._idle, self._state = VoiceQueue(config, sound_rate), IdleLoop(), _State()
-        self._around = config.audio_margin + config.audio_context
-        self._clips = 0
-        self._seconds: deque[float] = deque(maxlen=8)  # of the last clips
+        self.config, self.real_time, self.late = cascade.config, real_time, 0
+        self._maker = ClipMaker(cascade, portrait, face_box, sampling, seed, speed)
+        self._sharing = sharing
+        self._voice, self._idle, self._state = VoiceQueue(self.config, sound_rate), IdleLoop(), _State()
         self._changed = threading.Condition()
         self._closed = False
         self._error: BaseException | None = None
@@ -212,8 +199,14 @@ class LiveFace:
             self._changed.notify_all()
 
     def mark(self, name: str) -> None:
-        """Names the end of what was pushed; the frame with which that is played has the name in `played`."""
+        """Names the end of what was pushed; the frame with which that is played has the name in `played`.
+
+        Raises:
+            InputError: if `MOST_MARKS` wait already.
+        """
         with self._changed:
+            if len(self._state.marks) >= MOST_MARKS:
+                raise InputError(f"{MOST_MARKS} marks wait to be played; set fewer")
             self._state.marks.append((self._voice.pushed, name))
 
     def clear(self) -> None:
@@ -250,7 +243,7 @@ class LiveFace:
             state.marks = [(at, name) for at, name in state.marks if at > state.played_until]
             frame = replace(frame, played=played, answered=answered)
             state.recent.append(frame)
-            while len(state.recent) > max(self._around, self.config.motion_frames):
+            while len(state.recent) > max(self._maker.around, self.config.motion_frames):
                 state.recent.popleft()
             self._changed.notify_all()
             return frame
@@ -276,42 +269,14 @@ class LiveFace:
     def _work(self) -> None:
         """Makes clips until the face is closed."""
         try:
-            video = condition_video(self.cascade.engine, self.config, self._portrait, self._face_box, self.speed)
-            self.cascade.warm_up(self.sampling)
-            steps = self.cascade.schedule(self.sampling)
+            self._maker.prepare()
             while (task := self._wait_for_task()) is not None:
-                started = time.perf_counter()
-                poses = self._poses(task, video, steps)
-                self._seconds.append(time.perf_counter() - started)
+                poses = self._maker.make(task.before, task.voice)[: task.hop]
                 self._deliver(task, poses)
         except BaseException as error:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
-
-    def _poses(self, task: _Task, video: VideoConditions, steps: Sequence) -> list[LivePose]:
-        config = self.config
-        motion = np.zeros((config.motion_frames, *config.latents_shape[1:]), np.float32)  # (n, c, s, s)
-        for index, frame in enumerate(reversed(task.before[-config.motion_frames :])):
-            motion[-1 - index] = frame.pose.latents
-        clip = Clip(self._clips, self._clips * config.clip_frames, config.clip_frames)
-        self._clips += 1
-        waveform = self._window(task)
-        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, time.perf_counter())
-        pictures, latents = self.cascade.decode(denoised), to_numpy(denoised.latents)
-        return [LivePose(*pair) for pair in zip(pictures, latents, strict=True)][: task.hop]
-
-    def _window(self, task: _Task) -> np.ndarray:
-        """The voice around a clip, float32 (window_samples,), with silence where there is none or it is not known."""
-        size = self.config.samples_per_frame
-        waveform = np.zeros(self.config.window_samples, np.float32)
-        for index, frame in enumerate(reversed(task.before[-self._around :])):
-            at = (self._around - 1 - index) * size
-            waveform[at : at + size] = frame.voice.voice
-        for index, voice in enumerate(task.voice[: self.config.clip_frames + self._around]):
-            at = (self._around + index) * size
-            waveform[at : at + size] = voice.voice
-        return waveform
 
     def _wait_for_task(self) -> _Task | None:
         with self._changed:
@@ -349,11 +314,7 @@ class LiveFace:
 
     def _clip_length(self) -> int:
         """The number of frames that are shown while a clip is made."""
-        last = sorted(self._seconds)
-        if not last:
-            return 0
-        seconds = max(last[-2:][0], self._sharing() * last[0])  # the longest one may be an accident
-        return math.ceil(SAFETY * seconds * self.config.frames_per_second)
+        return self._maker.length(self._sharing())
 
     def _idle_task(self) -> _Task:
         before = [LiveFrame(pose, self._voice.silence()) for pose in self._idle.last(self.config.motion_frames)]

@@ -211,7 +211,8 @@ class _Call:
         if kind == "clear":
             self.clear()
         elif kind == "mark" and isinstance(name, str) and len(name) <= _LONGEST_NAME:
-            self.face.mark(name)
+            with contextlib.suppress(EmoError):  # too many marks
+                self.face.mark(name)
 
     def clear(self) -> None:
         """Interrupts the face."""
@@ -280,6 +281,8 @@ async def _talk(
     try:
         answer = await call.answer(offer)
         async with live.opened(path, Box(**box), sound_rate=RATE, real_time=True, **options) as session:
+            if answered.cancelled():  # the client has gone meanwhile
+                return
             session.close, session.clear = call.close, call.clear
             answered.set_result((session.id, answer))
             await call.run(session.face)

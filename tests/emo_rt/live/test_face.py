@@ -12,7 +12,7 @@ from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.errors import BundleError, InputError
-from emo_rt.live.face import FADE_INTERRUPTED, UNTIL_IDLE, LiveFace
+from emo_rt.live.face import FADE_INTERRUPTED, MOST_MARKS, UNTIL_IDLE, LiveFace
 from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 
@@ -156,6 +156,14 @@ def test_marks_of_what_is_dropped_are_told_at_once(face: LiveFace) -> None:
     assert face.take().played == ("never said",)
 
 
+def test_marks_do_not_pile_up_without_end(face: LiveFace) -> None:
+    face.push(tone(50))
+    for number in range(MOST_MARKS):
+        face.mark(str(number))
+    with pytest.raises(InputError, match="1000 marks wait"):
+        face.mark("one more")
+
+
 def test_a_pause_is_as_long_as_it_was_pushed(face: LiveFace) -> None:
     sound = np.concatenate([tone(10), np.zeros(40 * FRAME, np.float32), tone(10)])
     face.push(sound)
@@ -206,3 +214,19 @@ def test_it_says_what_engines_say(cascade: Cascade, monkeypatch: pytest.MonkeyPa
 def test_a_wrong_speed_is_refused(cascade: Cascade) -> None:
     with pytest.raises(InputError, match="speed is 11"):
         LiveFace(cascade, np.zeros((32, 32, 3), np.uint8), Box(8, 8, 16, 16), Sampling(1, 1.0, 0), speed=11)
+
+
+def test_it_can_be_left_while_it_is_entered(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(cascade, "warm_up", lambda sampling: go_on.wait(10))
+    face = new_face(cascade)
+    entering = threading.Thread(target=face.__enter__)
+    entering.start()
+    wait_for(face._thread.is_alive, "thread")
+    leaving = threading.Thread(target=face.__exit__)
+    leaving.start()
+    entering.join(5)
+    assert not entering.is_alive()
+    go_on.set()
+    leaving.join(5)
+    assert not leaving.is_alive()
