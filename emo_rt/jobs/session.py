@@ -122,7 +122,7 @@ class Session:
             self.presets = read_presets(bundle)
         for preset in self.presets:
             ddim_timesteps(bundle.noise_schedule, preset.sampling.steps)
-        self._lock = threading.RLock()  # one thread chooses a plan and loads engines
+        self._loading = threading.Lock()  # engines load once, whichever threads ask for them
         self._cascades: dict[str, Cascade] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
 
@@ -251,16 +251,16 @@ class Session:
             InputError: if no plan does what the options ask for.
         """
         size = size or (self.bundle.config.resolution, self.bundle.config.resolution)
-        with self._lock:
-            known = self._plans.get(size)
-            if known is None or (predicted and math.isnan(known.frames_per_second)):
-                plan = self._choose(size, predicted)
-                # Without a target there is nothing to hold, and so nothing to fall back to.
-                self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
+        known = self._plans.get(size)
+        if known is None or (predicted and math.isnan(known.frames_per_second)):
+            plan = self._choose(size, predicted)
+            # Without a target there is nothing to hold, and so nothing to fall back to.
+            self._plans[size] = plan if self.options.target_fps else replace(plan, faster=())
+            with self._loading:
                 for backend in set(self._cascades) - {plan.backend}:
                     del self._cascades[backend]
-                self._say(f"plan: {plan}{self._shortfall(plan)}")
-            return self._plans[size]
+            self._say(f"plan: {plan}{self._shortfall(plan)}")
+        return self._plans[size]
 
     def live_plan(self, clip_seconds: float = CLIP_SECONDS) -> Plan:
         """The plan of a live face, with the engines of all videos: the best preset that makes clips in time.
@@ -271,8 +271,7 @@ class Session:
             clip_seconds: seconds in which a clip is made
         """
         config, backend = self.bundle.config, self.plan(predicted=False).backend
-        with self._lock:
-            costs = self._costs([backend], (config.resolution, config.resolution))
+        costs = self._costs([backend], (config.resolution, config.resolution))
         asked = any(value is not None for value in self.options.sampling)
         presets = self.presets if asked else [*self.presets, Preset(FEWEST_STEPS)]
         try:
@@ -321,7 +320,7 @@ class Session:
 
     def cascade(self, backend: str) -> Cascade:
         """The engines of a backend, loaded when they are first asked for."""
-        with self._lock:
+        with self._loading:
             if backend not in self._cascades:
                 self._cascades[backend] = Cascade.load(self.bundle, backend, self.options.threads)
             return self._cascades[backend]
