@@ -185,7 +185,7 @@ def test_audio_that_is_on_its_way_is_counted_before_the_clear_is_done(new_face: 
 
 def test_the_event_loop_goes_on_while_a_face_is_opened(new_face: Callable[..., LiveFace]) -> None:
     face = new_face()
-    warm_up = face.cascade.warm_up
+    warm_up = face._maker.cascade.warm_up
 
     def slow(sampling: object) -> None:
         time.sleep(0.5)
@@ -193,7 +193,7 @@ def test_the_event_loop_goes_on_while_a_face_is_opened(new_face: Callable[..., L
 
     async def run() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(face.cascade, "warm_up", slow)
+            patch.setattr(face._maker.cascade, "warm_up", slow)
             opening = asyncio.create_task(LiveKitAvatar(face).__aenter__())
             longest = 0.0
             while not opening.done():

@@ -42,7 +42,8 @@ def loaded(bundle: Path, portrait: Path) -> LiveFace:
 @pytest.fixture
 def face(loaded: LiveFace) -> LiveFace:
     """Another face with the same engines."""
-    return LiveFace(loaded.cascade, loaded._portrait, loaded._face_box, loaded.sampling, sound_rate=RATE)
+    maker = loaded._maker
+    return LiveFace(maker.cascade, maker._portrait, maker._face_box, maker.sampling, sound_rate=RATE)
 
 
 def talk(face: LiveFace, talking: Callable[[Avatar], Awaitable[None]]) -> None:
