@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Packages of the extra `serve`, and where the token may be.
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+NEEDED = ("aiortc", "fastapi", "prometheus_client", "python_multipart", "uvicorn", "websockets")
 TOKEN_VARIABLE = "EMO_RT_TOKEN"
 #: Seconds for which answers that are being sent are waited for when the server stops.
 LAST_ANSWERS = 5
