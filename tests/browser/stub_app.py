@@ -48,7 +48,7 @@ TYPES = {
 
 
 def create_stub(stub: Stub, video: bytes) -> FastAPI:
-    """The application: routes of the contract."""
+    """The application: routes of the API."""
     app = FastAPI(openapi_url=None)
 
     @app.middleware("http")
