@@ -195,6 +195,19 @@ def known_portrait(request: HTTPConnection, portrait_id: str) -> tuple[Path, dic
     return store.portrait(portrait_id) / PICTURE_FILE, facts
 
 
+def animated_portrait(connection: HTTPConnection, portrait_id: str) -> tuple[Path, Box]:
+    """The picture file of a portrait, and the face in it.
+
+    Raises:
+        ApiError: if there is none of this id, or no face is found in it.
+    """
+    path, facts = known_portrait(connection, portrait_id)
+    if facts["face_box"] is None:
+        missing = f"portrait {shown(portrait_id)}: no face is found in it; set its face_box"
+        raise ApiError(400, missing, param="portrait")
+    return path, Box(**facts["face_box"])
+
+
 @functools.cache
 def _bundled_facts() -> dict[str, Any]:
     """The facts of the portrait that comes with emo-rt; do not change them."""

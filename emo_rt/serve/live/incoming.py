@@ -13,9 +13,8 @@ from emo_rt.errors import InputError, reason
 
 #: Sample rate to which Opus is decoded, Hz.
 OPUS_RATE = 48000
-#: The formats, and FFmpeg's names of their containers.
+#: The containers of Opus, and FFmpeg's names of them.
 CONTAINERS = {"ogg_opus": "ogg", "webm_opus": "matroska"}
-FORMATS = ("pcm_s16le", *CONTAINERS)
 #: Bytes that wait for a decoder at most; nobody who speaks is so far ahead.
 _MOST_BYTES = 8 * 2**20
 
@@ -117,5 +116,5 @@ class OpusSound:
 
 
 def incoming_sound(name: str, take: TakesSound) -> PcmSound | OpusSound:
-    """The decoder of one of `FORMATS`; both take chunks with `add` and end with `close`."""
+    """The decoder of `pcm_s16le` or of one of `CONTAINERS`; both take chunks with `add` and end with `close`."""
     return PcmSound(take) if name == "pcm_s16le" else OpusSound(name, take)

@@ -46,14 +46,14 @@ class LiveSession:
     Attributes:
         id: its name, which nobody guesses
         face: the face
-        close: ends it; called with the reason in words
         clear: interrupts it
+        close: ends it; called with the reason in words
     """
 
     id: str
     face: LiveFace
+    clear: Callable[[], None]
     close: Callable[[str], Awaitable[None]] = field(default=lambda _: asyncio.sleep(0))
-    clear: Callable[[], None] = lambda: None
 
 
 class LiveSessions:
@@ -121,7 +121,7 @@ class LiveSessions:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, picture: str, face_box: Box | None, *, sound_rate: int, real_time: bool, seed: int, speed: float | None
+        self, picture: str, face_box: Box, *, sound_rate: int, real_time: bool, seed: int, speed: float | None
     ) -> AsyncIterator[LiveSession]:
         """A session with the face of a picture file; it is closed in the end.
 
@@ -141,7 +141,7 @@ class LiveSessions:
                 raise
         finally:
             self._opening -= 1
-        session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face)
+        session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face, face.clear)
         self._open[session.id] = session
         try:
             yield session
@@ -163,7 +163,7 @@ class LiveSessions:
             raise ApiError(503, f"{many}; come back later", OVERLOADED, retry_after=ASK_AGAIN)
 
     def _face(
-        self, picture: str, face_box: Box | None, sound_rate: int, real_time: bool, seed: int, speed: float | None
+        self, picture: str, face_box: Box, sound_rate: int, real_time: bool, seed: int, speed: float | None
     ) -> LiveFace:
         assert self._cascade is not None
         assert self._plan is not None

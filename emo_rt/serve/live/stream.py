@@ -15,14 +15,13 @@ from starlette.websockets import WebSocketDisconnect
 from emo_rt.errors import EmoError, printable
 from emo_rt.limits import MAX_SPEED
 from emo_rt.live.face import LiveFace
-from emo_rt.media.boxes import Box
 from emo_rt.media.sound import AAC_SAMPLE_RATES
 from emo_rt.serve.access import is_token
 from emo_rt.serve.answers import ApiError
 from emo_rt.serve.live.incoming import OPUS_RATE, incoming_sound
 from emo_rt.serve.live.segments import MIME, Segments
 from emo_rt.serve.live.sessions import LiveSession, LiveSessions
-from emo_rt.serve.portraits import BUNDLED, known_portrait
+from emo_rt.serve.portraits import BUNDLED, animated_portrait
 
 #: Seconds in which the first message must come, and in which each segment must be taken.
 FIRST_MESSAGE, TAKEN = 10.0, 8.0
@@ -59,12 +58,10 @@ async def stream(socket: WebSocket) -> None:
     try:
         start = await _start(socket)
         live: LiveSessions = socket.app.state.live
-        path, facts = await run_in_threadpool(known_portrait, socket, start.portrait)
-        if facts["face_box"] is None:
-            raise _Refused(f"portrait {start.portrait}: no face is found in it; set its face_box")
+        path, face_box = await run_in_threadpool(animated_portrait, socket, start.portrait)
         async with live.opened(
             str(path),
-            Box(**facts["face_box"]),
+            face_box,
             sound_rate=OPUS_RATE if start.audio != "pcm_s16le" else start.sample_rate,
             real_time=start.real_time,
             seed=start.seed,

@@ -35,7 +35,7 @@ from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 from emo_rt.serve.answers import NOT_FOUND, ApiError, refusals
 from emo_rt.serve.live.sessions import LiveSession, LiveSessions
-from emo_rt.serve.portraits import BUNDLED, known_portrait
+from emo_rt.serve.portraits import BUNDLED, animated_portrait
 from emo_rt.serve.uploads import body_chunks
 
 #: Sample rate of the sound, Hz, and samples of the parts in which it is sent.
@@ -246,14 +246,10 @@ def hear_sooner(receiver: RTCRtpReceiver) -> None:
 async def open_live(request: Request, portrait: str = BUNDLED, seed: str = "0", speed: str | None = None) -> Response:
     """Opens a live session: send an SDP offer with a microphone and a receiver of video."""
     offer = b"".join([chunk async for chunk in body_chunks(request, _LARGEST_OFFER)])
-    path, facts = await run_in_threadpool(known_portrait, request, portrait)
-    if facts["face_box"] is None:
-        raise ApiError(400, f"portrait {shown(portrait)}: no face is found in it; set its face_box", param="portrait")
+    path, face_box = await run_in_threadpool(animated_portrait, request, portrait)
     options = {"seed": _parsed(parse_seed, seed, "seed"), "speed": _parsed(parse_speed, speed, "speed")}
     answered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-    talk = _talk(
-        request.app.state.live, offer.decode("utf-8", "replace"), str(path), facts["face_box"], options, answered
-    )
+    talk = _talk(request.app.state.live, offer.decode("utf-8", "replace"), str(path), face_box, options, answered)
     task = asyncio.create_task(talk)
     request.app.state.calls.add(task)
     task.add_done_callback(request.app.state.calls.discard)
@@ -272,7 +268,7 @@ async def _talk(
     live: LiveSessions,
     offer: str,
     path: str,
-    box: dict[str, float],
+    face_box: Box,
     options: dict[str, Any],
     answered: asyncio.Future[tuple[str, str]],
 ) -> None:
@@ -280,7 +276,7 @@ async def _talk(
     call = _Call(live)
     try:
         answer = await call.answer(offer)
-        async with live.opened(path, Box(**box), sound_rate=RATE, real_time=True, **options) as session:
+        async with live.opened(path, face_box, sound_rate=RATE, real_time=True, **options) as session:
             if answered.cancelled():  # the client has gone meanwhile
                 return
             session.close, session.clear = call.close, call.clear

@@ -98,6 +98,18 @@ def test_an_interruption_is_confirmed_and_silences(server: httpx.Client) -> None
         assert time.monotonic() - started < 5  # and not after 20 s
 
 
+def test_an_interruption_over_http_silences_too(server: httpx.Client) -> None:
+    with opened(server) as socket:
+        session_id = json.loads(socket.recv(20))["id"]
+        socket.send(TONE * 20)
+        socket.send(json.dumps({"type": "mark", "name": "end"}))
+        time.sleep(0.3)
+        assert server.post(f"/v1/live/{session_id}/clear").status_code == 204
+        started = time.monotonic()
+        received(socket, "played")
+        assert time.monotonic() - started < 5  # and not after 20 s
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
