@@ -34,6 +34,7 @@ class TrainingClip:
         phoneme_class: int64 indices into `training.clips.phonemes.PHONEME_CLASSES` (2 * t,) at 50 Hz
         blink: closing of the eyes (t,) from 0, open, to 1, shut
         gaze: direction of the eyes (t, 2) from -1 to 1, to the right and down
+        landmarks: x and y in pixels of the face mesh (t, 468, 2), see `training.clips.face_mesh`
         text: what is said
         voice: espeak-ng's name of the voice, such as "en-us+f3"
         language: espeak-ng's name of the language, such as "en-us"
@@ -54,6 +55,7 @@ class TrainingClip:
     phoneme_class: np.ndarray
     blink: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     gaze: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    landmarks: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     text: str = ""
     voice: str = ""
     language: str = ""

@@ -64,6 +64,11 @@ class VAE(nn.Module):
         latents: Tensor = self.shortcut_encoder(images.to(self.shortcut_encoder.weight.dtype))
         return latents * self.scaling_factor
 
+    def decode_by_shortcut(self, latents: Tensor) -> Tensor:
+        """The shortcut's part of `decode`: all of it, where the autoencoder has not been trained."""
+        patches: Tensor = self.shortcut_decoder(latents.to(self.shortcut_decoder.weight.dtype) / self.scaling_factor)
+        return pixel_shuffle(patches, self.shortcut_encoder.stride[0])
+
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (b, c, h, w) to pictures (b, 3, h · factor, w · factor), about in [-1, 1]."""
         return self.reconstruct(latents / self.scaling_factor)

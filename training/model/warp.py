@@ -26,8 +26,10 @@ REACH = 0.4
 
 
 def composed(prediction: Tensor, conditions: Conditions, vae: VAE) -> Tensor:
-    """What a prediction of the Backbone means: with a warp, new latents and those of the portrait as it moves.
+    """What a prediction of the Backbone means: with a warp, the portrait as it moves, and something new where none of
+    it is seen.
 
+    What is new is never added to the portrait's own pixels: a doubt about where they are would blur them.
     Guidance comes before: it then reaches further with a movement, and does not blend two pictures.
 
     Args:
@@ -43,7 +45,9 @@ def composed(prediction: Tensor, conditions: Conditions, vae: VAE) -> Tensor:
         return prediction
     new, maps = prediction[..., :-WARP_MAPS, :, :], prediction[..., -WARP_MAPS:, :, :]
     moved, share = moved_portrait(maps, conditions.portrait)
-    return new + vae.encode_by_shortcut(share * moved).reshape(new.shape).to(new.dtype)
+    painted = vae.decode_by_shortcut(new.flatten(0, -4))
+    frames = share * moved + (1 - share) * painted
+    return vae.encode_by_shortcut(frames).reshape(new.shape).to(new.dtype)
 
 
 def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,11 +63,21 @@ def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
         pictures (b·f, 3, R, R), and shares (b·f, 1, R, R) from 0 to 1.
     """
     size = portrait.shape[-2:]
-    points = pixel_shuffle(maps.flatten(0, -4).float(), WARP_POINTS)
+    points = warp_points(maps)
     if points.shape[-2:] != size:
         points = interpolate(points, size, mode="bilinear", align_corners=False)
     unmoved = affine_grid(torch.eye(2, 3, device=maps.device)[None], [1, 1, *size], align_corners=False)
     grid = unmoved + 2 * REACH * points[:, :2].movedim(1, -1)  # a picture is 2 wide there
     repeated = portrait.float().repeat_interleave(len(points) // len(portrait), 0)
     moved = grid_sample(repeated, grid, padding_mode="border", align_corners=False)
-    return moved, (points[:, 2:] + math.log(9)).sigmoid()
+    return moved, points[:, 2:].sigmoid()
+
+
+def warp_points(maps: Tensor) -> Tensor:
+    """The points of predicted maps (..., WARP_MAPS, h, w) as pictures (n, 3, h · WARP_POINTS, w · WARP_POINTS).
+
+    Their channels: how far right and how far down of there a point's pixel is in the portrait, in REACH; and the
+    logit of how much of it is seen.
+    """
+    points = pixel_shuffle(maps.flatten(0, -4).float(), WARP_POINTS)
+    return points + points.new_tensor([0, 0, math.log(9)])[:, None, None]

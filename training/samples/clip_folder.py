@@ -21,6 +21,7 @@ from training.clips.folder import clip_paths
 from training.clips.names import clip_name
 from training.model.config import EmoConfig
 from training.model.vae import VAE, to_float
+from training.samples.batch import TrainingBatch
 from training.samples.clip_tensors import ClipTensors
 from training.samples.latent_cache import LatentCache
 from training.samples.regions import (
@@ -40,33 +41,6 @@ STILL_CHOICES, SPEED_CHOICES = 8, 32
 READING_THREADS = 4
 
 _NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
-
-
-@dataclass
-class TrainingBatch:
-    """Samples of the image, video and speed stages; a field that the stage does not use is None.
-
-    Attributes:
-        latents: clean latents (b, f, c, h, w)
-        reference_latents: latents of another frame of the same clip (b, c, h, w)
-        motion_latents: latents of the n frames before (b, n, c, h, w)
-        waveform: windows of sound that the audio encoder takes (b, samples); None for images without a voice
-        position: index of the frame (b,) in the clip that its window of sound is for; None for videos
-        head_speed: head speeds in degrees per frame (b, f + 2m); None if that of a clip is unknown
-        face_region: masks of the face region (b, 1, resolution, resolution)
-        loss_weight: weights of the squared error (b, f, 1, h, w), larger in the face and at the mouth
-        before: batch of the f frames before these
-    """
-
-    latents: Tensor
-    reference_latents: Tensor
-    motion_latents: Tensor | None
-    waveform: Tensor | None
-    head_speed: Tensor | None
-    face_region: Tensor
-    loss_weight: Tensor
-    position: Tensor | None = None
-    before: TrainingBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -304,6 +278,10 @@ class ClipFolder:
         videos.motion_latents = torch.where(mask, others, videos.motion_latents)
         mask = at_mouth(places.reference) & exchanged
         videos.reference_latents = torch.where(mask, others[:, 0], videos.reference_latents)
+        if videos.reference_landmarks is not None:
+            places_there = clips.landmarks[other[:, 0]].float()
+            moved = _at(mask, places_there / self.config.vae_factor)
+            videos.reference_landmarks = torch.where(moved[..., None], places_there, videos.reference_landmarks)
 
     def _draw(self, shape: tuple[int, ...], frames: int, behind: int = 0, *, voiced: bool = False) -> _Places:
         """Random windows of random clips, and random reference frames; each field has this shape.
@@ -377,6 +355,8 @@ class ClipFolder:
             head_speed=self._head_speed(places, frames) if video and clips.knows_speed else None,
             face_region=region_around(clips.face_box[shown], config.resolution, margin),
             loss_weight=error_weights(clips.face_box[shown], clips.mouth_box[shown], config, weights),
+            landmarks=clips.landmarks[shown].float(),
+            reference_landmarks=clips.landmarks[places.reference].float(),
         )
 
     def _sound(self, clip: Tensor, first: Tensor) -> Tensor:
@@ -391,3 +371,9 @@ class ClipFolder:
         around = places.first[:, None] + torch.arange(-margin, frames + margin, device=clips.device)
         start, length = clips.start[places.clip, None], clips.length[places.clip, None]
         return clips.head_speed[around.clamp(start, start + length - 1)]
+
+
+def _at(mask: Tensor, places: Tensor) -> Tensor:
+    """Values (b, k) of masks (b, 1, h, w) at places (b, k, 2), x and y in cells; unknown ones are at the corner."""
+    column, row = places.nan_to_num().long().clamp(0, mask.shape[-1] - 1).unbind(-1)
+    return mask.flatten(1).gather(1, row * mask.shape[-1] + column)

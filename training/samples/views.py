@@ -72,7 +72,8 @@ def random_view(clip: TrainingClip, number: int, side: int) -> View:
 
 
 def seen(clip: TrainingClip, view: View, device: torch.device) -> TrainingClip:
-    """The clip as a view shows it. Yaw, roll and gaze keep their signs: no stage learns from them.
+    """The clip as a view shows it. Yaw, roll and gaze keep their signs: no stage learns from them. A landmark keeps its
+    number, so that in a mirrored view the left eye's are at the right one.
 
     Args:
         clip: clip, with or without its frames
@@ -88,7 +89,13 @@ def seen(clip: TrainingClip, view: View, device: torch.device) -> TrainingClip:
         return scaled
 
     frames = _pictures(clip.frames, view, device) if len(clip.frames) else clip.frames
-    return replace(clip, frames=frames, face_box=moved(clip.face_box), mouth_box=moved(clip.mouth_box))
+    landmarks = clip.landmarks
+    if len(landmarks):
+        landmarks = (landmarks - np.array([left, top], np.float32)) * np.float32(side / size)
+        landmarks[..., 0] = side - landmarks[..., 0] if view.mirrored else landmarks[..., 0]
+    return replace(
+        clip, frames=frames, face_box=moved(clip.face_box), mouth_box=moved(clip.mouth_box), landmarks=landmarks
+    )
 
 
 def _pictures(frames: np.ndarray, view: View, device: torch.device) -> np.ndarray:

@@ -63,6 +63,7 @@ class Performance:
             head_speed=head_speed(motion.rotation.numpy()),
             face_box=rendering.face_box.cpu().numpy(),
             mouth_box=rendering.mouth_box.cpu().numpy(),
+            landmarks=np.zeros(0, np.float32) if rendering.landmarks is None else rendering.landmarks.cpu().numpy(),
             phoneme_class=self.phoneme_class,
             blink=motion.blink.numpy(),
             gaze=motion.gaze.numpy(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
-from training.model.warp import WARP_MAPS, WARP_POINTS, composed, moved_portrait
+from training.model.warp import WARP_MAPS, composed
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
+from training.stages.movement import landmark_error, movement_error
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
 
@@ -114,12 +114,21 @@ class StageLoss:
         error = error * (channels / channels.mean())[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         loss = (loss_weights(self.scheduler, timestep) * per_sample).mean()
-        if conditions.portrait is None or not recipe.movement_weight:
-            return loss
-        with torch.no_grad():
-            frames = model.vae.decode(latents.to(self.dtype).flatten(0, 1))
-        moving = movement_error(raw[:, :, -WARP_MAPS:], conditions.portrait, frames, weight.flatten(0, 1))
-        return loss + recipe.movement_weight * moving
+        return loss if conditions.portrait is None else loss + self._movement_loss(raw, batch, conditions.portrait)
+
+    def _movement_loss(self, raw: Tensor, batch: TrainingBatch, portrait: Tensor) -> Tensor:
+        """Loss () of what a Backbone with a warp predicts about the movement of the portrait."""
+        recipe, maps, loss = self.recipe, raw[:, :, -WARP_MAPS:], raw.new_zeros(())
+        if recipe.movement_weight:
+            with torch.no_grad():
+                frames = self.model.vae.decode(batch.latents.to(self.dtype).flatten(0, 1))
+            loss = recipe.movement_weight * movement_error(maps, portrait, frames, batch.loss_weight.flatten(0, 1))
+        if recipe.landmark_weight and batch.landmarks is not None and batch.reference_landmarks is not None:
+            side = portrait.shape[-1]
+            loss = loss + recipe.landmark_weight * landmark_error(
+                maps, batch.landmarks / side, batch.reference_landmarks / side
+            )
+        return loss
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:
         """Conditions of the image stage: the portrait, the face region, and the voice if the batch has one.
@@ -203,23 +212,6 @@ class StageLoss:
         lowest = 0.6 * (high < self.recipe.high_noise)
         timesteps = (steps * (lowest + (1 - lowest) * place)).long().clamp(max=steps - 1)
         return timesteps.masked_fill(pure < self.recipe.pure_noise, steps - 1)
-
-
-def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tensor) -> Tensor:
-    """Mean difference () between frames and the portrait as it moves, as if nothing new covered it.
-
-    Pictures are small here, a pixel for each point of the warp: so a lip lies near to where it moves.
-
-    Args:
-        maps: predicted maps of the warp (b, f, WARP_MAPS, h, w)
-        portrait: the portrait (b, 3, resolution, resolution)
-        frames: true frames (b·f, 3, resolution, resolution)
-        weight: weight of each latent (b·f, 1, h, w)
-    """
-    pixels = frames.shape[-1] // (WARP_POINTS * maps.shape[-1])
-    moved, _ = moved_portrait(maps, avg_pool2d(portrait, pixels))
-    weight = weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)
-    return (weight * (moved - avg_pool2d(frames, pixels)).abs()).sum() / (3 * weight.sum())
 
 
 @torch.no_grad()

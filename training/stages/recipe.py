@@ -39,6 +39,8 @@ class Recipe:
             weigh against lashes
         movement_weight: weight of the difference between the frames and the portrait as a model's warp moves it, as if
             nothing new covered it; without it, a model hardly finds out that a mouth is drawn by moving lips
+        landmark_weight: weight of the warp's error at the landmarks of the face, where they are known: where each comes
+            from, and that the portrait is seen there, but not between parted lips
         knows_speed: whether the video stage knows how fast the head turns, and trains the speed layers too (*ours*: a
             model that must guess where a head goes blurs it)
         own_motion: share of the batches whose motion frames are generated, in one step from pure noise, and not
@@ -70,6 +72,7 @@ class Recipe:
     first_clips: float = 0.1
     coarse: float = 1.0
     movement_weight: float = 0.0
+    landmark_weight: float = 0.0
     knows_speed: bool = False
     own_motion: float = 0.0
     own_clips: int = 1
@@ -87,7 +90,7 @@ class Recipe:
         for name in ("steps", "batch_size", "accumulate", "own_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("learning_rate", "coarse", "movement_weight"):
+        for name in ("learning_rate", "coarse", "movement_weight", "landmark_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         for name in (

@@ -88,19 +88,24 @@ def test_a_new_model_shows_nine_tenths_of_the_portrait() -> None:
     conditions = inputs.conditions(model)
     noisy = latents(config, 1, config.clip_frames, seed=9)
     prediction = composed(model.backbone(noisy, torch.tensor([800]), conditions), conditions, model.vae)
-    shown = 0.9 * model.vae.decode(inputs.reference_latents)
+    shown = 0.9 * model.vae.decode(inputs.reference_latents) + 0.1 * model.vae.decode_by_shortcut(0 * noisy[:, 0])
     expected = model.vae.encode_by_shortcut(shown)[:, None].expand_as(noisy)
     torch.testing.assert_close(prediction, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_new_latents_are_added_to_those_of_the_moved_portrait(model: EmoModel) -> None:
+def test_what_is_new_covers_what_is_not_seen_of_the_moved_portrait(model: EmoModel) -> None:
     conditions = Inputs(model.config).conditions(model)
     new = latents(model.config, 1, FRAMES, seed=5)
     maps = 0.1 * torch.randn(1, FRAMES, WARP_MAPS, *new.shape[-2:], generator=torch.Generator().manual_seed(1))
     assert conditions.portrait is not None
     moved, share = moved_portrait(maps, conditions.portrait)
-    kept = model.vae.encode_by_shortcut(share * moved)[None]
-    torch.testing.assert_close(composed(torch.cat([new, maps], 2), conditions, model.vae), new + kept)
+    frames = share * moved + (1 - share) * model.vae.decode_by_shortcut(new[0])
+    expected = model.vae.encode_by_shortcut(frames)[None]
+    torch.testing.assert_close(composed(torch.cat([new, maps], 2), conditions, model.vae), expected)
+    seen = maps.clone()
+    seen[:, :, 2 * WARP_POINTS**2 :] = 30
+    portrait_alone = model.vae.encode_by_shortcut(moved)[None]
+    torch.testing.assert_close(composed(torch.cat([new, seen], 2), conditions, model.vae), portrait_alone)
 
 
 def test_the_portrait_is_the_last_condition_and_stands_for_the_last_frame(model: EmoModel) -> None:

@@ -28,12 +28,15 @@ def test_boxes_move_with_the_pictures(clip: TrainingClip, number: int) -> None:
     boxes = clip.face_box.round().astype(int)
     for frame, (x, y, width, height) in zip(frames, boxes, strict=True):
         frame[y : y + height, x : x + width, 1] = 200
-    marked = TrainingClip(**vars(clip) | {"frames": frames})
+    corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1).astype(np.float32)
+    marked = TrainingClip(**vars(clip) | {"frames": frames, "landmarks": corners})
     view = seen(marked, random_view(marked, number, 64), torch.device("cpu"))
-    for frame, (x, y, width, height) in zip(view.frames, view.face_box, strict=True):
+    for frame, (x, y, width, height), landmarks in zip(view.frames, view.face_box, view.landmarks, strict=True):
         rows, columns = (frame[..., 1] > 60).nonzero()
         found = columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
         np.testing.assert_allclose(found, (x, y, width, height), atol=2)
+        np.testing.assert_allclose(landmarks.min(0), (x, y), atol=1)
+        np.testing.assert_allclose(landmarks.max(0), (x + width, y + height), atol=1)
 
 
 def test_every_second_view_is_mirrored_and_each_is_the_same_each_time(clip: TrainingClip) -> None:

@@ -13,14 +13,10 @@ from tiny_runs import trainer
 
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler
-from training.model.warp import REACH, WARP_MAPS, WARP_POINTS
 from training.samples.clip_folder import TrainingBatch, WindowChoice
 from training.samples.regions import RegionWeights
-from training.stages.losses import movement_error
 from training.stages.recipe import Recipe
-from training.stages.trainer import Trainer, TrainingOptions
 
 
 def test_an_image_hears_what_its_frame_of_a_clip_would_hear(clips: Path, tmp_path: Path) -> None:
@@ -177,41 +173,3 @@ def test_steps_with_little_noise_do_not_count_more_than_min_snr_allows() -> None
     ratio = alphas / (1 - alphas)
     assert ratio.max() > 100  # also where the two differ
     torch.testing.assert_close(loss_weights(scheduler, timesteps), ratio.clamp(max=5) / ratio)
-
-
-def test_a_movement_is_wrong_by_what_it_leaves_between_portrait_and_frames() -> None:
-    """A bright bar moves right by a point: pixels of the frame come from the left."""
-    side, pixels = 4 * WARP_POINTS, 2
-    portrait = torch.full((1, 3, side * pixels, side * pixels), -1.0)
-    portrait[..., 12:16] = 1
-    frames = portrait.roll(pixels, -1)
-    weight = torch.ones(1, 1, 4, 4)
-    maps = torch.zeros(1, 1, WARP_MAPS, 4, 4, requires_grad=True)
-    unmoved = movement_error(maps, portrait, frames, weight)
-    assert unmoved.item() == pytest.approx(2 * 2 / side)  # two of 16 columns differ, by 2
-    unmoved.backward()  # type: ignore[no-untyped-call]
-    assert maps.grad is not None
-    right, down = maps.grad[0, 0, : WARP_POINTS**2].sum(), maps.grad[0, 0, WARP_POINTS**2 : 2 * WARP_POINTS**2].sum()
-    assert right > 0
-    assert abs(down) < 1e-6 * right
-    moving = torch.zeros(1, 1, WARP_MAPS, 4, 4)
-    moving[:, :, : WARP_POINTS**2] = -1 / side / REACH
-    assert movement_error(moving, portrait, frames, weight) < 1e-5
-    moving[:, :, 2 * WARP_POINTS**2 :] = -30  # what is seen of it does not matter
-    assert movement_error(moving, portrait, frames, weight) < 1e-5
-    weight[..., :2] = 0  # the bar's left edge lies there
-    assert movement_error(maps, portrait, frames, weight).item() == pytest.approx(2 / (side / 2))
-
-
-@pytest.mark.parametrize("stage", ["image", "video"])
-def test_movements_count_as_much_as_the_recipe_says(stage: str, clips: Path, tmp_path: Path) -> None:
-    warping = replace(EmoConfig.from_name("emo-test"), portrait_warp=True, vae_shortcut=True)
-    recipe = replace(Recipe.load("emo-test", stage), own_motion=0)
-    losses = []
-    for weight in (0.0, 1.0, 2.0):
-        torch.manual_seed(0)
-        options = TrainingOptions(data=clips, out=tmp_path)
-        run = Trainer(EmoModel(warping), stage, replace(recipe, movement_weight=weight), options)
-        losses.append(run.loss(np.random.default_rng(0)).item())
-    assert losses[1] > losses[0]
-    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.clips.face_mesh import FACE_POINTS, LOWER_LIP, UPPER_LIP
 from training.speakers.motion import Motion
 from training.speakers.puppets.face_tables import (
     BELOW_EYES,
@@ -15,12 +16,9 @@ from training.speakers.puppets.face_tables import (
     EYE_CORNERS,
     EYE_FOLDS,
     EYES,
-    FACE_POINTS,
     LIP_CORNERS,
-    LOWER_LIP,
     MOUTH_CORNERS,
     NOSE,
-    UPPER_LIP,
     face_tables,
 )
 from training.speakers.puppets.fields import smooth_field

@@ -12,12 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: Number of landmarks that the mesh of the face has; MediaPipe's ten of the irises are left out.
-FACE_POINTS = 468
-
-#: Landmarks of the lips' edges that touch in a closed mouth, from the right corner to the left.
-UPPER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415)
-LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
+#: Landmarks of the corners of the opening of the lips.
 LIP_CORNERS = (78, 308)
 #: Landmarks of the lips' outer edges.
 OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.speakers.puppets.face_tables import FACE_POINTS, face_tables
+from training.clips.face_mesh import FACE_POINTS
+from training.speakers.puppets.face_tables import face_tables
 from training.speakers.puppets.pose import Pose
 from training.speakers.puppets.puppet import Puppet
 from training.speakers.puppets.rasterizer import Fragments, rasterize

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import Delaunay
 
-from training.speakers.puppets.face_tables import FACE_POINTS, face_tables
+from training.clips.face_mesh import FACE_POINTS
+from training.speakers.puppets.face_tables import face_tables
 from training.speakers.puppets.fields import smooth_field
 
 _RINGS = (1.10, 1.24, 1.42, 1.66, 2.0)  # sizes, in sizes of the face's outline

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from training.clips.face_mesh import FACE_POINTS
 from training.clips.rotation import rotation_matrix
 from training.speakers.motion import Motion
 from training.speakers.puppets.expressions import unit_weights
-from training.speakers.puppets.face_tables import FACE_POINTS, face_tables
+from training.speakers.puppets.face_tables import face_tables
 from training.speakers.puppets.puppet import Puppet
 
 _CAVITY_GROWTH = (1.0, 1.8, 1.0)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.clips.face_mesh import FACE_POINTS
 from training.clips.rotation import rotation_angles, rotation_matrix
 from training.speakers.puppets.background import fill_background
 from training.speakers.puppets.expressions import closing, freedom_with_glasses, lip_gaps, resting_smile, shutting
-from training.speakers.puppets.face_tables import EYE_CORNERS, FACE_POINTS, SKULL, face_tables
+from training.speakers.puppets.face_tables import EYE_CORNERS, SKULL, face_tables
 from training.speakers.puppets.mesh import surround
 from training.speakers.puppets.mouth_interior import MouthInterior, place_interior
 from training.speakers.puppets.photographs import Photograph

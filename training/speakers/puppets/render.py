@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.clips.face_mesh import FACE_POINTS
 from training.speakers.motion import Motion
-from training.speakers.puppets.face_tables import FACE_POINTS, OUTER_LIPS, face_tables
+from training.speakers.puppets.face_tables import OUTER_LIPS, face_tables
 from training.speakers.puppets.layers import draw_front, sample
 from training.speakers.puppets.look import Look
 from training.speakers.puppets.pose import Pose, pose
@@ -79,16 +80,15 @@ def render_puppet(puppet: Puppet, motion: Motion, look: Look, resolution: int) -
     background = look.behind(look.source(puppet.background))
     behind = sample(background, camera.places(side).flatten(0, 1)).T.unflatten(1, (side, side))
     chunk = _CPU_CHUNK if picture.device.type == "cpu" else _CHUNK
-    frames, faces, mouths = [], [], []
+    frames, faces, landmarks = [], [], []
     for start in range(0, len(motion), chunk):
         posed = pose(puppet, motion[start : start + chunk], 1 / camera.zoom)
         drawn = _draw(puppet, posed, picture, behind, camera)
         frames.append(F.avg_pool2d(drawn, SUPERSAMPLING))
         faces.append(_face_box(puppet, posed, camera, resolution))
-        lips = camera.see(posed.mesh[:, list(OUTER_LIPS)], resolution)[..., :2]
-        low, high = lips.amin(1) - 1, lips.amax(1) + 1
-        mouths.append(torch.cat([low, high - low], 1))
-    return Rendering(look.graded(torch.cat(frames)), torch.cat(faces), torch.cat(mouths))
+        landmarks.append(camera.see(posed.mesh[:, :FACE_POINTS], resolution)[..., :2])
+    everywhere = torch.cat(landmarks)
+    return Rendering(look.graded(torch.cat(frames)), torch.cat(faces), _mouth_box(everywhere), everywhere)
 
 
 def _draw(puppet: Puppet, posed: Pose, picture: Tensor, behind: Tensor, camera: _Camera) -> Tensor:
@@ -112,6 +112,13 @@ def _warp(puppet: Puppet, posed: Pose, camera: _Camera, side: int) -> Tensor:
     corners = puppet.texture[puppet.triangles[fragments.triangle]]
     places.flatten(1, 2)[fragments.frame, fragments.pixel] = (corners * fragments.weights[:, :, None]).sum(1)
     return places
+
+
+def _mouth_box(landmarks: Tensor) -> Tensor:
+    """The lips and a pixel around them, (B, 4): x, y, width and height in pixels."""
+    lips = landmarks[:, list(OUTER_LIPS)]
+    low, high = lips.amin(1) - 1, lips.amax(1) + 1
+    return torch.cat([low, high - low], 1)
 
 
 def _face_box(puppet: Puppet, posed: Pose, camera: _Camera, resolution: int) -> Tensor:

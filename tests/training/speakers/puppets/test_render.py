@@ -9,8 +9,9 @@ import pytest
 import torch
 from made_photograph import SIDE, made_photograph
 
+from training.clips.face_mesh import FACE_POINTS, LOWER_LIP, UPPER_LIP
 from training.speakers.motion import Motion
-from training.speakers.puppets.face_tables import EYE_FOLDS, FACE_POINTS, LOWER_LIP, UPPER_LIP, face_tables
+from training.speakers.puppets.face_tables import EYE_FOLDS, face_tables
 from training.speakers.puppets.look import Look, sample_look
 from training.speakers.puppets.pose import pose
 from training.speakers.puppets.puppet import Puppet
@@ -163,3 +164,20 @@ def test_glasses_do_not_bend() -> None:
     assert (still[159, 1] - moved[159, 1]) > 0.01
     bare = pose(Puppet.of(made_photograph()), motion, 1.0).mesh[:, :FACE_POINTS]
     assert (bare[1] - bare[0])[around].abs().max() > 0.005
+
+
+def test_landmarks_are_where_the_pictures_show_them(puppet: Puppet) -> None:
+    """At rest they are those of the photograph; the lips' part as the mesh does, within the boxes."""
+    motion = Motion.rest(2)
+    motion.mouth_opening[1] = 1
+    rendering = render_puppet(puppet, motion, WHOLE, SIDE)
+    assert rendering.landmarks is not None
+    at_rest = made_photograph().landmarks[:FACE_POINTS, :2] * SIDE
+    eyes = sorted(EYE_FOLDS)
+    np.testing.assert_allclose(rendering.landmarks[0, eyes], at_rest[eyes], atol=0.02 * SIDE)
+    middles = rendering.landmarks[:, [13, 14], 1]
+    assert middles[1, 1] - middles[1, 0] > middles[0, 1] - middles[0, 0] + 0.02 * SIDE
+    x, y, width, height = rendering.mouth_box.T[..., None]
+    lips = rendering.landmarks[:, [*UPPER_LIP, *LOWER_LIP]]
+    assert ((lips[..., 0] > x) & (lips[..., 0] < x + width)).all()
+    assert ((lips[..., 1] > y) & (lips[..., 1] < y + height)).all()

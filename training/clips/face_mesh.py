@@ -1,0 +1,10 @@
+"""The landmarks of a face: MediaPipe's mesh, without its ten points of the irises."""
+
+from __future__ import annotations
+
+#: Number of landmarks.
+FACE_POINTS = 468
+
+#: Landmarks of the lips' edges that touch in a closed mouth, from the right corner to the left.
+UPPER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415)
+LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
