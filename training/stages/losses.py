@@ -119,15 +119,14 @@ class StageLoss:
     def _movement_loss(self, raw: Tensor, batch: TrainingBatch, portrait: Tensor) -> Tensor:
         """Loss () of what a Backbone with a warp predicts about the movement of the portrait."""
         recipe, maps, loss = self.recipe, raw[:, :, -WARP_MAPS:], raw.new_zeros(())
+        weight, side = batch.loss_weight.flatten(0, 1), portrait.shape[-1]
         if recipe.movement_weight:
             with torch.no_grad():
                 frames = self.model.vae.decode(batch.latents.to(self.dtype).flatten(0, 1))
-            loss = recipe.movement_weight * movement_error(maps, portrait, frames, batch.loss_weight.flatten(0, 1))
+            loss = recipe.movement_weight * movement_error(maps, portrait, frames, weight)
         if recipe.landmark_weight and batch.landmarks is not None and batch.reference_landmarks is not None:
-            side = portrait.shape[-1]
-            loss = loss + recipe.landmark_weight * landmark_error(
-                maps, batch.landmarks / side, batch.reference_landmarks / side
-            )
+            places = batch.landmarks / side, batch.reference_landmarks / side
+            loss = loss + recipe.landmark_weight * landmark_error(maps, *places, weight)
         return loss
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:

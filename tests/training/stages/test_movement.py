@@ -21,6 +21,7 @@ from training.stages.trainer import Trainer, TrainingOptions
 SIDE = 4  # latents
 FRAMES = 2
 CLOSED = 0.5  # y of the lips
+ALIKE = torch.ones(FRAMES, 1, SIDE, SIDE)  # weights
 
 
 @pytest.fixture
@@ -73,24 +74,35 @@ def test_landmarks_are_wrong_by_how_far_they_are_from_where_they_come_from(maps:
     """A face that moves right and down: its pixels come from the left and from above."""
     right, down = 0.04, 0.02
     moved = in_frames(face + torch.tensor([right, down]))
-    assert landmark_error(maps, in_frames(face), face) < 1e-5
-    assert landmark_error(maps, moved, face).item() == pytest.approx((right + down) / REACH, rel=1e-3)
+    assert landmark_error(maps, in_frames(face), face, ALIKE) < 1e-5
+    assert landmark_error(maps, moved, face, ALIKE).item() == pytest.approx((right + down) / REACH, rel=1e-3)
     maps[:, :, : WARP_POINTS**2] -= right / REACH
-    assert landmark_error(maps, moved, face).item() == pytest.approx(down / REACH, rel=1e-3)
+    assert landmark_error(maps, moved, face, ALIKE).item() == pytest.approx(down / REACH, rel=1e-3)
     maps[:, :, WARP_POINTS**2 : 2 * WARP_POINTS**2] -= down / REACH
-    assert landmark_error(maps, moved, face) < 1e-5
+    assert landmark_error(maps, moved, face, ALIKE) < 1e-5
+
+
+def test_a_landmark_counts_as_much_as_the_latent_that_it_is_in(maps: Tensor, face: Tensor) -> None:
+    """The left half of the face moves, and the right half weighs nothing, or all."""
+    face[0, :, 0] = torch.where(face[0, :, 0] < 0.5, 0.3, 0.7)
+    moved = in_frames(face - torch.tensor([0.04, 0.0]) * (face[..., :1] < 0.5))
+    left, right = ALIKE.clone(), ALIKE.clone()
+    left[..., 2:] = 0
+    right[..., :2] = 0
+    assert landmark_error(maps, moved, face, left).item() == pytest.approx(0.04 / REACH, rel=1e-3)
+    assert landmark_error(maps, moved, face, right) < 1e-5
 
 
 def test_a_landmark_is_seen_and_the_inside_of_the_mouth_is_not(maps: Tensor, face: Tensor) -> None:
     half = WARP_POINTS**2 * 2
     shown, hidden = maps.clone(), maps.clone()
     hidden[:, :, half:] = -30
-    assert landmark_error(shown, in_frames(face), face) < 1e-5  # closed lips: there is no inside
-    assert landmark_error(hidden, in_frames(face), face) > 1
+    assert landmark_error(shown, in_frames(face), face, ALIKE) < 1e-5  # closed lips: there is no inside
+    assert landmark_error(hidden, in_frames(face), face, ALIKE) > 0.2
     parted = face.clone()
     parted[0, list(LOWER_LIP), 1] += 0.3
     shown_inside, hidden_inside = (
-        landmark_error(maps, in_frames(parted), parted).item() for maps in (shown, _with_a_hole(shown))
+        landmark_error(maps, in_frames(parted), parted, ALIKE).item() for maps in (shown, _with_a_hole(shown))
     )
     assert hidden_inside < 0.7 * shown_inside
 
@@ -106,16 +118,16 @@ def _with_a_hole(maps: Tensor) -> Tensor:
 
 def test_unknown_landmarks_do_not_count(maps: Tensor, face: Tensor) -> None:
     frames, portrait = in_frames(face + 0.1), face.clone()
-    whole = landmark_error(maps, frames, portrait)
+    whole = landmark_error(maps, frames, portrait, ALIKE)
     frames[:, 0] = torch.nan
     portrait[0, :100] = torch.nan
     maps.requires_grad_()
-    some = landmark_error(maps, frames, portrait)
+    some = landmark_error(maps, frames, portrait, ALIKE)
     torch.testing.assert_close(some, whole)
     some.backward()  # type: ignore[no-untyped-call]
     assert maps.grad is not None
     assert maps.grad.isfinite().all()
-    assert landmark_error(maps, torch.full_like(frames, torch.nan), portrait) == 0
+    assert landmark_error(maps, torch.full_like(frames, torch.nan), portrait, ALIKE) == 0
 
 
 @pytest.mark.parametrize("stage", ["image", "video"])
