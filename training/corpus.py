@@ -42,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, metavar="DIR", help="folder for the clips")
-    where.add_argument(
-        "--sample", type=Path, metavar="DIR", help="folder for the sample portrait and voice, and write only these"
-    )
+    where.add_argument("--sample", type=Path, metavar="DIR", help="folder for the sample voice, and write only this")
     parser.add_argument("--clips", type=int, default=500, help="number of clips (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The sample in `assets` is what the code makes."""
+"""The voice in `assets` is what the code makes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from training.speakers.sample import write_sample
 
@@ -19,10 +18,7 @@ def samples(path: Path) -> np.ndarray:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(int)
 
 
-def test_the_sample_of_the_repository_follows_from_the_code(tmp_path: Path) -> None:
+def test_the_voice_of_the_repository_follows_from_the_code(tmp_path: Path) -> None:
     write_sample(tmp_path / "made")
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["portrait.png", "voice.wav"]
-    made, kept = (np.asarray(Image.open(folder / "portrait.png")).astype(int) for folder in (tmp_path / "made", ASSETS))
-    assert made.shape == kept.shape == (512, 512, 3)
-    assert np.abs(made - kept).max() <= 2  # another processor may round otherwise
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["voice.wav"]
     np.testing.assert_allclose(samples(tmp_path / "made" / "voice.wav"), samples(ASSETS / "voice.wav"), atol=2)
