@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.clips.clip import TrainingClip
+from training.clips.face_mesh import FACE_POINTS
 
 
 def small_clip(frames: int = 3) -> TrainingClip:
@@ -26,6 +27,7 @@ def small_clip(frames: int = 3) -> TrainingClip:
         phoneme_class=rng.integers(0, 42, 2 * frames),
         blink=labels(frames),
         gaze=labels(frames, 2),
+        landmarks=300 * labels(frames, FACE_POINTS, 2) - 20,
         text="a sentence",
         voice="en-us+f3",
         language="en",
