@@ -8,3 +8,6 @@ FACE_POINTS = 468
 #: Landmarks of the lips' edges that touch in a closed mouth, from the right corner to the left.
 UPPER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415)
 LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
+
+#: Landmarks of the corners of the opening of the lips, the right one first.
+LIP_CORNERS = (78, 308)

@@ -10,7 +10,7 @@ from training.model.backbone import has_motion
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
-from training.model.warp import WARP_MAPS, composed
+from training.model.warp import WARP_MAPS, WARP_POINTS, composed
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
 from training.stages.movement import landmark_error, movement_error
 from training.stages.recipe import Recipe
@@ -107,7 +107,7 @@ class StageLoss:
         noise = torch.randn_like(latents)
         noisy = self.scheduler.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
         raw = model.backbone(noisy.to(self.dtype), timestep, conditions, temporal=self.stage != "image")
-        prediction = composed(raw, conditions, model.vae)
+        prediction = composed(self._without_doubts(raw, batch), conditions, model.vae)
         error = (prediction - training_target(self.scheduler, latents, noise, timestep)).square()
         weight = batch.loss_weight
         channels = model.vae.channel_weights() ** recipe.coarse
@@ -115,6 +115,17 @@ class StageLoss:
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         loss = (loss_weights(self.scheduler, timestep) * per_sample).mean()
         return loss if conditions.portrait is None else loss + self._movement_loss(raw, batch, conditions.portrait)
+
+    def _without_doubts(self, raw: Tensor, batch: TrainingBatch) -> Tensor:
+        """A prediction whose difference from the frames does not say what is seen where landmarks say it.
+
+        A picture's error is least where its doubts are blurred. So it would hide lips of which it is not sure.
+        """
+        if not self.model.config.portrait_warp or not self.recipe.landmark_weight or batch.landmarks is None:
+            return raw
+        known = batch.landmarks.isfinite().flatten(1).all(1)[:, None, None, None, None]
+        prediction, seen = raw[:, :, : -(WARP_POINTS**2)], raw[:, :, -(WARP_POINTS**2) :]
+        return torch.cat([prediction, torch.where(known, seen.detach(), seen)], 2)
 
     def _movement_loss(self, raw: Tensor, batch: TrainingBatch, portrait: Tensor) -> Tensor:
         """Loss () of what a Backbone with a warp predicts about the movement of the portrait."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, softplus
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, grid_sample
 
-from training.clips.face_mesh import LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.model.warp import REACH, WARP_POINTS, moved_portrait, warp_points
 
 #: Weight of what is seen of the portrait against where it is.
-SEEN_WEIGHT = 0.02
+SEEN_WEIGHT = 0.1
 
-#: Gap between the lips, in points of the warp, from which the inside of the mouth is seen.
-PARTED = 1.5
+_OPENING = (LIP_CORNERS[0], *UPPER_LIP, LIP_CORNERS[1], *reversed(LOWER_LIP))
+_LOOKS = 2  # places in each direction for which a point of the warp stands
 
 
 def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tensor) -> Tensor:
@@ -34,35 +34,53 @@ def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tenso
 
 
 def landmark_error(maps: Tensor, landmarks: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
-    """Error () of a warp at the landmarks of the face: where they come from, and that they are seen.
+    """Error () of a warp where the landmarks of the face are known: where they come from, and what is seen.
 
-    Between parted lips, the portrait is not seen. Landmarks that are NaN do not count.
+    The portrait is seen everywhere but between the lips.
 
     Args:
         maps: predicted maps of the warp (b, f, WARP_MAPS, h, w)
-        landmarks: x and y of the face mesh in each frame (b, f, 468, 2), in widths of the picture
+        landmarks: x and y of the face mesh in each frame (b, f, 468, 2), in widths of the picture; NaN if unknown
         reference: x and y of the same landmarks in the portrait (b, 468, 2)
         weight: weight of each latent (b·f, 1, h, w), which its landmarks have too
     """
     points = warp_points(maps)
     here, there = landmarks.flatten(0, 1), reference.repeat_interleave(landmarks.shape[1], 0)
-    right, down, shown = _at(points, here).unbind(-1)
-    distance = (torch.stack([right, down], -1) + (here - there) / REACH).abs().sum(-1)
-    hidden = softplus(-shown)
-    upper, lower = here[:, list(UPPER_LIP)], here[:, list(LOWER_LIP)]
-    between = torch.cat([torch.lerp(upper, lower, share) for share in (0.25, 0.5, 0.75)], 1)
-    parted = (lower - upper).norm(dim=-1) > PARTED / points.shape[-1]
-    covered = softplus(_at(points, between)[..., 2])
-    known = _at(weight, here)[..., 0] * (here.isfinite().all(-1) & there.isfinite().all(-1))
-    return _mean(distance, known) + SEEN_WEIGHT * (_mean(hidden, known) + _mean(covered, parted.repeat(1, 3).float()))
+    known = here.isfinite().all(-1) & there.isfinite().all(-1)
+    here, there = here.nan_to_num(), there.nan_to_num()
+    distance = (_at(points[:, :2], here) + (here - there) / REACH).abs().sum(-1)
+    wrong = binary_cross_entropy_with_logits(points[:, 2], 1 - between_lips(here, points.shape[-1]), reduction="none")
+    everywhere = weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)[:, 0]
+    return _mean(distance, _at(weight, here)[..., 0] * known) + SEEN_WEIGHT * _mean(
+        wrong, everywhere * known.all(-1)[:, None, None]
+    )
 
 
-def _at(points: Tensor, places: Tensor) -> Tensor:
+def between_lips(landmarks: Tensor, side: int) -> Tensor:
+    """Share (n, side, side) of each point of a grid that lies between the lips.
+
+    Args:
+        landmarks: x and y of the face mesh (n, 468, 2), in widths of the picture
+        side: number of points along each side of the picture
+    """
+    looks = _LOOKS * side
+    line = (torch.arange(looks, device=landmarks.device) + 0.5) / looks
+    x1, y1 = landmarks[:, list(_OPENING)].unbind(-1)
+    x2, y2 = x1.roll(-1, 1), y1.roll(-1, 1)
+    crossed = (y1[..., None] > line) != (y2[..., None] > line)  # (n, edges, rows)
+    slope = (x2 - x1) / torch.where(y2 == y1, 1, y2 - y1)
+    at = x1[..., None] + (line - y1[..., None]) * slope[..., None]
+    right = crossed[..., None] & (at[..., None] > line)  # (n, edges, rows, columns)
+    inside = right.sum(1) % 2
+    return avg_pool2d(inside.float(), _LOOKS)
+
+
+def _at(pictures: Tensor, places: Tensor) -> Tensor:
     """Values (n, k, c) of pictures (n, c, h, w) at places (n, k, 2), x and y in widths of the picture."""
-    grid = (2 * places.nan_to_num() - 1)[:, None]
-    return grid_sample(points, grid, padding_mode="border", align_corners=False)[:, :, 0].mT
+    grid = (2 * places - 1)[:, None]
+    return grid_sample(pictures, grid, padding_mode="border", align_corners=False)[:, :, 0].mT
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean () of the values by their weights; values without a weight may be NaN, and the mean of none is 0."""
-    return (torch.where(weights > 0, values, 0) * weights).sum() / weights.sum().clamp(min=1e-9)
+    """Mean () of the values by their weights; the mean of none is 0."""
+    return (values * weights).sum() / weights.sum().clamp(min=1e-9)

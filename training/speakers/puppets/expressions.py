@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.clips.face_mesh import FACE_POINTS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.speakers.motion import Motion
 from training.speakers.puppets.face_tables import (
     BELOW_EYES,
@@ -16,7 +16,6 @@ from training.speakers.puppets.face_tables import (
     EYE_CORNERS,
     EYE_FOLDS,
     EYES,
-    LIP_CORNERS,
     MOUTH_CORNERS,
     NOSE,
     face_tables,

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-#: Landmarks of the corners of the opening of the lips.
-LIP_CORNERS = (78, 308)
 #: Landmarks of the lips' outer edges.
 OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
 MOUTH_CORNERS = (61, 291)
