@@ -39,6 +39,7 @@ def face() -> Tensor:
     face = 0.3 + 0.4 * torch.rand(1, FACE_POINTS, 2, generator=torch.Generator().manual_seed(0))
     for lip in (UPPER_LIP, LOWER_LIP):
         face[0, list(lip)] = torch.stack([torch.linspace(0.4, 0.6, len(lip)), torch.full((len(lip),), CLOSED)], 1)
+    face[0, list(LIP_CORNERS)] = torch.tensor([[0.4, CLOSED], [0.6, CLOSED]])
     return face
 
 
@@ -106,14 +107,14 @@ def test_the_portrait_is_seen_everywhere_but_between_the_lips(maps: Tensor, face
     shown = 1 - 2 * between_lips(parted, SIDE * WARP_POINTS).round()
     holed[:, :, seen] = pixel_unshuffle(30 * shown[None], WARP_POINTS)
     with_hole, without = (landmark_error(each, in_frames(parted), parted, ALIKE) for each in (holed, maps))
-    assert with_hole < 0.2 * without
+    assert with_hole < 0.5 * without
 
 
 def test_what_lies_between_the_lips(face: Tensor) -> None:
     """Lips from 0.4 to 0.6 across, parted by 0.25: as many points as their area has."""
     side = 40
-    assert between_lips(face, side).sum() < 0.01 * side**2
-    face[0, LIP_CORNERS[0]], face[0, LIP_CORNERS[1]] = torch.tensor([0.4, 0.6]), torch.tensor([0.6, 0.6])
+    assert between_lips(face, side).sum() == 0
+    face[0, list(LIP_CORNERS), 1] = 0.6
     face[0, list(LOWER_LIP), 1] += 0.25
     between = between_lips(face, side)[0]
     assert between.sum() / side**2 == pytest.approx(0.2 * 0.25, rel=0.05)
