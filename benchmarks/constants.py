@@ -276,8 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.constants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    model_help = "checkpoint (default: models/emo-tiny)"
-    add("--model", type=Path, default=CHECKOUT / "models" / "emo-tiny", metavar="DIR", help=model_help)
+    model_help = "checkpoint (default: models/emo-photo)"
+    add("--model", type=Path, default=CHECKOUT / "models" / "emo-photo", metavar="DIR", help=model_help)
     add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="runs the steps (default: %(default)s)")
     add("--rounds", type=int, default=10, metavar="N", help="three steps of each row in each (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")
