@@ -33,12 +33,14 @@ from export.graphs.modules import BackboneGraph, ExportGraph, GuidedBackboneGrap
 from export.graphs.onnx_file import export_part, graph_spec
 from training.model.conditions import Conditions
 from training.model.model import EmoModel
+from training.model.vae import VAE
+from training.model.warp import composed
 
 Arrays = Mapping[str, np.ndarray]
 
 
 class Prediction(nn.Module):
-    """The Backbone for one voice; guidance and the step's arithmetic are left to the caller."""
+    """The Backbone for one voice; guidance, a warp and the step's arithmetic are left to the caller."""
 
     FIXED_INPUTS: tuple[str, ...] = ("latents", "timestep")
 
@@ -88,7 +90,7 @@ class BothHalves(nn.Module):
 
     def __init__(self, model: EmoModel) -> None:
         super().__init__()
-        self.backbone = model.backbone
+        self.backbone, self.vae = model.backbone, model.vae
 
     def forward(
         self,
@@ -104,7 +106,8 @@ class BothHalves(nn.Module):
         both = replace(repeated, audio=shared.audio, audio_embedding=shared.audio_embedding)
         latents_of_both = latents[None].expand(2, -1, -1, -1, -1)
         predictions, _ = self.backbone.predict(latents_of_both, time_embedding.expand(2, -1), both)
-        prediction = predictions[0] + guidance_scale * (predictions[1] - predictions[0])
+        guided = predictions[0] + guidance_scale * (predictions[1] - predictions[0])
+        prediction = composed(guided, shared, self.vae)
         return latents_coefficient * latents + prediction_coefficient * prediction
 
 
@@ -141,7 +144,7 @@ def guided_variants(model: EmoModel) -> list[StepVariant]:
         "portrait": portrait,
         "motion": motion,
     }
-    conditions = Conditions.from_named_tensors(known)
+    conditions = replace(Conditions.from_named_tensors(known), portrait=None)  # what moves is composed afterwards
     repeated = conditions.map(lambda tensor: tensor.repeat(config.clip_frames, *[1] * (tensor.ndim - 1)))
     per_frame = replace(conditions, reference=repeated.reference)
 
@@ -149,7 +152,7 @@ def guided_variants(model: EmoModel) -> list[StepVariant]:
         return [conditions.unconditional().named_tensors(), conditions.conditional().named_tensors()]
 
     def twice(inputs: list[dict[str, Tensor]], module: nn.Module, name: str) -> StepVariant:
-        return _twice(inputs, module, name, step, timestep)
+        return _twice(inputs, module, name, step, timestep, model.vae)
 
     silent, heard = (
         {"audio": audio, **shared} for audio in (torch.zeros_like(voice["audio_features"]), voice["audio_features"])
@@ -180,7 +183,12 @@ def unguided_variants(model: EmoModel) -> list[StepVariant]:
 
 
 def _twice(
-    inputs: list[dict[str, Tensor]], module: nn.Module, name: str, step: Mapping[str, Tensor], timestep: Tensor
+    inputs: list[dict[str, Tensor]],
+    module: nn.Module,
+    name: str,
+    step: Mapping[str, Tensor],
+    timestep: Tensor,
+    vae: VAE,
 ) -> StepVariant:
     """A step that runs a module once for each half of guidance.
 
@@ -188,8 +196,9 @@ def _twice(
         inputs: inputs of the module beside latents and timestep, without the voice and with it
         module: module that predicts
         name: name of the row
-        step: inputs of the exported step: latents, guidance scale and coefficients
+        step: inputs of the exported step: latents, guidance scale and coefficients, and the portrait for a warp
         timestep: timestep (1,)
+        vae: VAE of the model, which encodes what a warp moves
     """
     latents = step["latents"]
     noisy = {"latents": latents, "timestep": timestep}
@@ -200,7 +209,9 @@ def _twice(
         scale, kept, moved = (
             step[key].numpy() for key in ("guidance_scale", "latents_coefficient", "prediction_coefficient")
         )
-        prediction = without_voice + scale * (with_voice - without_voice)
+        guided = torch.from_numpy(without_voice + scale * (with_voice - without_voice))
+        with torch.no_grad():
+            prediction = composed(guided, Conditions(portrait=step.get("portrait")), vae).numpy()
         result: np.ndarray = kept * latents.numpy() + moved * prediction
         return result
 
@@ -276,8 +287,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.constants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    model_help = "checkpoint (default: models/emo-tiny)"
-    add("--model", type=Path, default=CHECKOUT / "models" / "emo-tiny", metavar="DIR", help=model_help)
+    model_help = "checkpoint (default: models/emo-photo)"
+    add("--model", type=Path, default=CHECKOUT / "models" / "emo-photo", metavar="DIR", help=model_help)
     add("--backend", choices=sorted(BACKENDS), default="onnxruntime", help="runs the steps (default: %(default)s)")
     add("--rounds", type=int, default=10, metavar="N", help="three steps of each row in each (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")

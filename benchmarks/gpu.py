@@ -1,8 +1,8 @@
 """Time everything that this machine's GPU can show, in one command.
 
-Times the graphs of a clip, for the paper's size with random weights and for emo-tiny, row by row: PyTorch in float32
-and in half precision, with one technique on top of the other, then ONNX Runtime on CUDA and TensorRT. Each row says how
-far it is from PyTorch in float32. PyTorch's rows need torch, transformers and diffusers alone.
+Times the graphs of a clip, for the paper's size with random weights and for emo-photo, row by row: PyTorch in
+float32 and in half precision, with one technique on top of the other, then ONNX Runtime on CUDA and TensorRT. Each row
+says how far it is from PyTorch in float32. PyTorch's rows need torch, transformers and diffusers alone.
 
 Rows run in processes of their own, and their figures are written at once. A row that fails or takes too long stops no
 other, one that cannot run here says why, and a run that was stopped goes on with the next row.
@@ -142,8 +142,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    models = "folders in models or names of configs (default: emo-sd15 emo-tiny)"
-    add("--models", nargs="+", default=["emo-sd15", "emo-tiny"], metavar="MODEL", help=models)
+    models = "folders in models or names of configs (default: emo-sd15 emo-photo)"
+    add("--models", nargs="+", default=["emo-sd15", "emo-photo"], metavar="MODEL", help=models)
     rows = f"rows to time in this order, of {', '.join(GPU_ROWS)} (default: all)"
     add("--rows", nargs="+", choices=[*GPU_ROWS, _RATES], default=list(GPU_ROWS), metavar="ROW", help=rows)
     steps = "DDIM steps of a short and of a long clip (default: 8 40)"

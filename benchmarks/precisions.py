@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     default = f"rows of the table (default: {' '.join(DEFAULT_COMBINATIONS)})"
     add("combinations", nargs="*", default=DEFAULT_COMBINATIONS, metavar="BACKEND:PRECISION", help=default)
-    model = CHECKOUT / "models" / "emo-tiny"
-    add("--model", type=Path, default=model, metavar="DIR", help="checkpoint (default: models/emo-tiny)")
+    model = CHECKOUT / "models" / "emo-photo"
+    add("--model", type=Path, default=model, metavar="DIR", help="checkpoint (default: models/emo-photo)")
     add("--rounds", type=int, default=10, metavar="N", help="three steps of each row in each (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")
     args = parser.parse_args(arguments)

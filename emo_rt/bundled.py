@@ -10,6 +10,6 @@ from pathlib import Path
 _PACKAGE, _CHECKOUT = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]
 _INSTALLED = (_PACKAGE / "data").is_dir()
 
-DEFAULT_BUNDLE = _PACKAGE / "data" / "emo-tiny" if _INSTALLED else _CHECKOUT / "models" / "emo-tiny" / "bundle"
+DEFAULT_BUNDLE = _PACKAGE / "data" / "emo-photo" if _INSTALLED else _CHECKOUT / "models" / "emo-photo" / "bundle"
 _ASSETS = _PACKAGE / "data" if _INSTALLED else _CHECKOUT / "assets"
 PORTRAIT, VOICE = _ASSETS / "portrait.png", _ASSETS / "voice.wav"

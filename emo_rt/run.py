@@ -175,7 +175,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     _add_generation(parser)
     _add_provenance(parser)
     add = parser.add_argument_group("model").add_argument
-    add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="model bundle (default: emo-tiny)")
+    add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="model bundle (default: emo-photo)")
     unvalidated = "run a bundle that differs too much from the model that it was exported from"
     add("--unvalidated", action="store_true", help=unvalidated)
     return parser

@@ -17,7 +17,7 @@ Signs all files of a bundle: writes SHA256SUMS and SHA256SUMS.sig into it.
 example:
   openssl genpkey -algorithm ed25519 -out key.pem
   openssl pkey -in key.pem -pubout -out signer.pem
-  {prog} models/emo-tiny/bundle --key key.pem
+  {prog} models/emo-photo/bundle --key key.pem
 
 Keep key.pem to yourself, and give signer.pem to whoever checks the bundle with
 `emo-rt verify BUNDLE --key signer.pem`."""

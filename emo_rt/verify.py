@@ -23,7 +23,7 @@ build.json and compiled engines against the manifest, presets.json by what it
 says. With --key, the bundle must be signed, and nothing altered or added.
 
 examples:
-  {prog} models/emo-tiny/bundle
+  {prog} models/emo-photo/bundle
   {prog} downloaded/bundle --key signer.pem"""
 
 

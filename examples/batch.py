@@ -12,7 +12,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("voices", type=Path, nargs="*", default=[emo_rt.VOICE], help="speech (default: the bundled voice)")
 parser.add_argument("--image", type=Path, default=emo_rt.PORTRAIT, help="picture (default: the bundled portrait)")
 parser.add_argument("--folder", type=Path, default=Path("videos"), help="for the videos (default: %(default)s)")
-parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-tiny)")
+parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-photo)")
 options = parser.parse_args()
 
 session = emo_rt.Session(emo_rt.Bundle.load(options.bundle), emo_rt.GenerationOptions(quality="fast"), verbose=True)

@@ -15,8 +15,8 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--image", default=emo_rt.PORTRAIT, help="picture with a face (default: the bundled portrait)")
 parser.add_argument("--audio", default=emo_rt.VOICE, help="speech (default: the bundled voice)")
 parser.add_argument("--out", default="filmstrip.png", help="picture to write (default: %(default)s)")
-parser.add_argument("--steps", type=int, default=8, help="denoising steps per clip (default: %(default)s)")
-parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-tiny)")
+parser.add_argument("--steps", type=int, help="denoising steps per clip (default: the model's)")
+parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-photo)")
 options = parser.parse_args()
 
 bundle = emo_rt.Bundle.load(options.bundle)

@@ -14,12 +14,12 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--audio", default=emo_rt.VOICE, help="speech (default: the bundled voice)")
 parser.add_argument("--steps", type=int, default=1, help="denoising steps per clip (default: %(default)s)")
 parser.add_argument("--backend", default="onnxruntime", help="what runs the graphs (default: %(default)s)")
-parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-tiny)")
+parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-photo)")
 options = parser.parse_args()
 
 bundle = emo_rt.Bundle.load(options.bundle)
 cascade = emo_rt.Cascade.load(bundle, options.backend)
-sampling = emo_rt.Sampling.of(bundle.config, steps=options.steps, guidance_scale=1.0)
+sampling = emo_rt.Sampling.of(bundle.config, steps=options.steps)
 portrait, face_box = emo_rt.read_portrait(emo_rt.PORTRAIT, bundle.config)
 rate, fps = bundle.config.sample_rate, bundle.config.frames_per_second
 voice = emo_rt.read_voice(options.audio, rate)

@@ -122,6 +122,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", default=emo_rt.PORTRAIT, help="picture with a face (default: the bundled portrait)")
     parser.add_argument("--audio", default=emo_rt.VOICE, help="speech (default: the bundled voice)")
-    parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-tiny)")
+    parser.add_argument("--bundle", default=emo_rt.DEFAULT_BUNDLE, help="model bundle (default: emo-photo)")
     options = parser.parse_args()
     asyncio.run(say(options.audio, options.image, options.bundle))

@@ -5,7 +5,7 @@ those graphs again that changed since the last build; a build that was killed go
 whole or not at all. The exit code is 1 if the bundle falls below the thresholds of its precision.
 
 examples:
-  python -m export.build                                 renew models/emo-tiny/bundle, for any processor
+  python -m export.build                                 renew models/emo-photo/bundle, for any processor
   python -m export.build --dry-run                       say what that would build, and why
   python -m export.build --model runs/speed --precision int8 --backend openvino --out runs/speed/bundle-int8
 """
@@ -30,7 +30,7 @@ from export.graphs.options import BACKEND_PRECISIONS, BuildOptions
 from export.sources import WEIGHT_FILES, BuildSources, outdated_graphs, read_record, read_sources
 from training.stages.config_check import check_checkpoint, check_checkpoint_builds
 
-_DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "models" / "emo-tiny"
+_DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "models" / "emo-photo"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     precisions = sorted({precision for known in BACKEND_PRECISIONS.values() for precision in known})
     add = parser.add_argument_group("what to build").add_argument
-    add("--model", type=Path, default=_DEFAULT_CHECKPOINT, metavar="DIR", help="checkpoint (default: models/emo-tiny)")
+    add("--model", type=Path, default=_DEFAULT_CHECKPOINT, metavar="DIR", help="checkpoint (default: models/emo-photo)")
     precision = "precision of the graphs: fp32 or int8 for processors; fp16, bf16, int8 or fp8 for GPUs"
     add("--precision", choices=precisions, default="fp32", help=f"{precision} (default: %(default)s)")
     backend = "backend that will run the graphs (default: %(default)s)"

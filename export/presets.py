@@ -10,7 +10,7 @@ the guidance scale if not the bundle's own; and, where one step in INTERVAL is f
 cache interval. The first candidate is what the others are compared with.
 
 example:
-  python -m export.presets models/emo-tiny/bundle --data data/held-out --presets 20:20 8:8 8:8/2 4:2
+  python -m export.presets models/emo-photo/bundle --data data/held-out --presets 8:8 4:4 4:4/2 1:1
 """
 
 from __future__ import annotations

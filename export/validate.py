@@ -5,7 +5,7 @@ a reader of faces also the movement of the mouth. The result goes into the bundl
 thresholds of its precision fails with exit code 1, and the runtime refuses it.
 
 example:
-  python -m export.validate models/emo-tiny/bundle --frames 1500 --reader models/face-reader
+  python -m export.validate models/emo-photo/bundle --frames 1500 --reader models/face-reader
 """
 
 from __future__ import annotations

@@ -123,12 +123,12 @@ def fp16(checkpoint: Path, made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(made_once: MadeOnce) -> Path:
-    """A bundle of emo-tiny in INT8: random weights say little of what 8 bits do to trained ones.
+def bundled_int8(made_once: MadeOnce) -> Path:
+    """A bundle of emo-photo in INT8: random weights say little of what 8 bits do to trained ones.
 
     On processors only steps are of 8 bits: all else is of float32, as in the bundle that is in the repository.
     """
-    checkpoint = Path(__file__).parents[1] / "models" / "emo-tiny"
+    checkpoint = Path(__file__).parents[1] / "models" / "emo-photo"
     return _bundle(checkpoint, "int8", made_once, checkpoint / "bundle")
 
 

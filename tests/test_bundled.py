@@ -26,7 +26,7 @@ from training.model.model import EmoModel
 from training.model.pipeline import EmoPipeline
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-MODEL = CHECKOUT / "models" / "emo-tiny"
+MODEL = CHECKOUT / "models" / "emo-photo"
 PORTRAIT, VOICE = CHECKOUT / "assets" / "portrait.png", CHECKOUT / "assets" / "voice.wav"
 
 
@@ -71,7 +71,7 @@ def float16_cascade(bundle: Bundle, directory: Path) -> Cascade:
     return Cascade(bundle.config, bundle.noise_schedule, engine)
 
 
-@pytest.mark.parametrize(("precision", "least_psnr"), [("fp32", 60), ("fp16", 45)])
+@pytest.mark.parametrize(("precision", "least_psnr"), [("fp32", 60), ("fp16", 55)])
 def test_video_equals_pytorch(
     precision: str, least_psnr: float, bundle: Bundle, model: EmoModel, portrait: tuple[np.ndarray, Box], tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ def test_voice_moves_the_mouth_and_little_else(bundle: Bundle, portrait: tuple[n
     box = portrait[1]
     left, right = round(box.x + 0.25 * box.width), round(box.x + 0.75 * box.width)
     top, bottom = round(box.y + 0.6 * box.height), round(box.y + box.height)
-    assert change[top:bottom, left:right].mean() > 2 * change.mean()
+    assert change[top:bottom, left:right].mean() > 3 * change.mean()
 
 
 def test_the_defaults_make_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,4 +122,4 @@ def test_the_defaults_make_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_bundled_files_are_small() -> None:
     files = [path for path in MODEL.rglob("*") if path.is_file() and not path.parent.name.startswith("bundle-")]
-    assert sum(path.stat().st_size for path in [*files, PORTRAIT, VOICE]) <= 60e6
+    assert sum(path.stat().st_size for path in [*files, PORTRAIT, VOICE]) <= 62e6

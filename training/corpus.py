@@ -20,7 +20,7 @@ the clips are; other settings need another folder.
 examples:
   python -m training.corpus --out data/speakers --split train --clips 3000
   python -m training.corpus --out data/held-out --split held-out --clips 40 --seed 200000
-  python -m training.corpus --out data/puppets --portraits data/portraits --split train --resolution 256 --compact
+  python -m training.corpus --out data/puppets --portraits data/portraits --split train --compact
   python -m training.corpus --out data/both --portraits data/portraits --puppet-share 0.8 --split train
   python -m training.corpus --sample assets
 """
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=int, default=500, help="number of clips (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)")
     parser.add_argument(
-        "--resolution", type=int, default=128, metavar="PIXELS", help="side of a frame (default: %(default)s)"
+        "--resolution", type=int, default=256, metavar="PIXELS", help="side of a frame (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
     parser.add_argument(

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         metavar="NAME",
         help=f"{', '.join(config_names())} or a .toml file: how stages train and, without --init, the model "
-        "(default: emo-tiny; with --init the checkpoint's)",
+        "(default: emo-photo; with --init the checkpoint's)",
     )
     parser.add_argument(
         "--held-out",
@@ -186,8 +186,8 @@ def _model(args: argparse.Namespace) -> EmoModel:
     if args.init:
         check_checkpoint_builds(args.init)
         return EmoModel.load(args.init)
-    path, _ = read_checked_config(args.config or "emo-tiny")
-    config = EmoConfig.from_name(args.config or "emo-tiny")
+    path, _ = read_checked_config(args.config or "emo-photo")
+    config = EmoConfig.from_name(args.config or "emo-photo")
     check_builds(config, path)
     return EmoModel(config)
 

@@ -5,7 +5,7 @@ known; the rest is silence to the model. The correlation of the mouth's opening,
 the truth is the mean over the people.
 
 example:
-  python -m benchmarks.live.look_ahead --data data/held-out --keep 12:10 4:2 4:0
+  python -m benchmarks.live.look_ahead --data data/held-out --keep 6:10 4:2 4:0
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=10, help="number of them (default: %(default)s)")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="model bundle (default: the bundled one)")
     parser.add_argument("--backend", default="openvino-bf16", help="what runs the graphs (default: %(default)s)")
-    parser.add_argument("--guidance-scale", type=float, default=1.0, help="1 is no guidance (default: %(default)s)")
+    parser.add_argument("--guidance-scale", type=float, help="1 is no guidance (default: the bundle's)")
     keep = "frames of a clip that are kept, and frames of voice after those that are known (default: %(default)s)"
-    parser.add_argument("--keep", nargs="+", default=["12:10", "12:3", "4:4", "4:3", "4:2", "4:0"], help=keep)
+    parser.add_argument("--keep", nargs="+", default=["6:10", "6:3", "4:4", "4:3", "4:2", "4:0"], help=keep)
     options = parser.parse_args(arguments)
     cascade = Cascade.load(Bundle.load(options.bundle), options.backend)
     sampling = Sampling.of(cascade.config, steps=1, guidance_scale=options.guidance_scale)

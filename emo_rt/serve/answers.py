@@ -115,7 +115,7 @@ class VideoObject(BaseModel):
 
     id: str = Field(examples=["video_Zk4wq8T1bYxN0dGm2RjHs6Lc"])
     object: Literal["video"]
-    model: str = Field(examples=["emo-tiny"])
+    model: str = Field(examples=["emo-photo"])
     status: Literal["queued", "in_progress", "completed", "failed"]
     progress: int = Field(ge=0, le=100, examples=[40])
     created_at: int = Field(description="Unix seconds", examples=[1790000000])
@@ -156,7 +156,7 @@ class LiveLimits(BaseModel):
 class Limits(BaseModel):
     """What the server makes, and the most that it takes."""
 
-    model: str = Field(examples=["emo-tiny"])
+    model: str = Field(examples=["emo-photo"])
     size: str = Field(description="of videos with the framing `crop`", examples=["128x128"])
     frames_per_second: int = Field(examples=[25])
     max_upload_bytes: int = Field(examples=[104857600])

@@ -236,7 +236,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_plan_options(parser.add_argument_group("plan").add_argument)
     add_sampling_options(parser.add_argument_group("generation").add_argument)
     add = parser.add_argument_group("model").add_argument
-    add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="model bundle (default: emo-tiny)")
+    add("--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="model bundle (default: emo-photo)")
     unvalidated = "serve a bundle that differs too much from the model that it was exported from"
     add("--unvalidated", action="store_true", help=unvalidated)
     return parser

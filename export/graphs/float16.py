@@ -22,7 +22,7 @@ def to_float16(model: EmoModel) -> EmoModel:
     """Turn a float32 `model` into float16, in place, with outputs that stay the same but for rounding.
 
     Training lets the maps that a ReferenceNet's residual blocks pass on grow without limit, because only norms read
-    them: in `emo-tiny` to 1.7 million, where float16 ends at 65504. One power of two scales all of them. That changes
+    them: in one model to 1.7 million, where float16 ends at 65504. One power of two scales all of them. That changes
     nothing behind a norm if the norm's epsilon shrinks with its square.
     """
     largest = largest_map(model)

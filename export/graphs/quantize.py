@@ -59,8 +59,8 @@ def layers_to_quantize(backbone: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
         for name, layer in backbone.named_modules()
         if isinstance(layer, (nn.Linear, nn.Conv2d)) and not UNQUANTIZED_LAYERS.search(name)
     }
-    # The last residual block's second convolution makes three quarters of emo-tiny's whole error in INT8, and its first
-    # two fifths of what is left.
+    # The last residual block's second convolution made three quarters of a small model's whole error in INT8, and its
+    # first two fifths of what was left.
     last_block = max(name.rpartition(".")[0] for name in found if re.match(r"up_blocks\.\d+\.resnets\.", name))
     return {name: layer for name, layer in found.items() if not name.startswith(f"{last_block}.")}
 

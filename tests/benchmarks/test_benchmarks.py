@@ -6,11 +6,13 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fake_bundle import write_fake_bundle
+from tiny_models import emo_model
 
 from benchmarks import checkpoints, constants, cpu, gpu, growth, length, paper_size, precisions
 from export.graphs.modules import ExportGraph
@@ -22,12 +24,13 @@ from training.model.model import EmoModel
 SMALL_PARTS = (("time_embedding",), ("vae_decoder",))
 
 
+@pytest.mark.parametrize("warp", [{}, {"portrait_warp": True, "portrait_pull": 0.0}], ids=["", "warp"])
 @pytest.mark.parametrize(("step_variants", "count"), [(constants.guided_variants, 6), (constants.unguided_variants, 2)])
 def test_every_variant_of_a_step_gives_the_same(
-    step_variants: Callable[[EmoModel], list[constants.StepVariant]], count: int, checkpoint: Path
+    step_variants: Callable[[EmoModel], list[constants.StepVariant]], count: int, warp: dict[str, Any]
 ) -> None:
     results = []
-    for variant in step_variants(EmoModel.load(checkpoint)):
+    for variant in step_variants(emo_model(**warp).eval()):
 
         def call(arrays: Mapping[str, np.ndarray], graph: ExportGraph = variant.graph) -> np.ndarray:
             outputs = graph.run({name: torch.tensor(array) for name, array in arrays.items()})

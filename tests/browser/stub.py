@@ -68,7 +68,7 @@ class Stub:
             each.clear()
         self.faces = [box(30, 40, 60, 70)]
         self.limits = {
-            "model": "emo-tiny",
+            "model": "emo-photo",
             "size": f"{SIDE}x{SIDE}",
             "frames_per_second": RATE,
             "max_upload_bytes": 20_000_000,

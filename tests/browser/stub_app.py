@@ -147,7 +147,7 @@ def add_videos(app: FastAPI, stub: Stub) -> None:
         stub.videos[name] = {
             "id": name,
             "object": "video",
-            "model": "emo-tiny",
+            "model": "emo-photo",
             "status": "queued",
             "progress": 0,
             "created_at": time.time(),
@@ -204,7 +204,7 @@ def add_video_files(app: FastAPI, stub: Stub, video: bytes) -> None:
         return {
             "generator": "emo-rt",
             "version": "0.1.0",
-            "model": "emo-tiny",
+            "model": "emo-photo",
             "face_box": None,
             "speed": None,
             "seed": facts["seed"],

@@ -81,7 +81,7 @@ def test_an_untouched_bundle_is_good(signed: Path, keys: tuple[Path, Path], caps
 
 def test_the_bundled_model_is_good(capsys: pytest.CaptureFixture[str]) -> None:
     checkout = Path(__file__).parents[2]
-    assert verify(checkout / "models" / "emo-tiny" / "bundle", capsys)[0] == 0
+    assert verify(checkout / "models" / "emo-photo" / "bundle", capsys)[0] == 0
 
 
 def append(name: str) -> Callable[[Path], object]:

@@ -35,11 +35,11 @@ def read_validation(directory: Path) -> dict:
     return json.loads((directory / "validation.json").read_text())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "tiny_int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bundled_int8"])
 def test_a_bundle_meets_the_thresholds_of_its_precision(precision: str, request: pytest.FixtureRequest) -> None:
     validation = read_validation(request.getfixturevalue(precision))
     assert set(validation["graphs"]) == set(GRAPH_NAMES)
-    assert validation["precision"] == precision.removeprefix("tiny_")
+    assert validation["precision"] == precision.removeprefix("bundled_")
     assert validation["failures"] == []
 
 

@@ -50,11 +50,11 @@ def test_candidates_are_read() -> None:
 
 
 def test_the_bundled_presets_are_those_that_its_measurements_are_worth() -> None:
-    path = Path(__file__).parents[2] / "models" / "emo-tiny" / "bundle" / "presets.json"
+    path = Path(__file__).parents[2] / "models" / "emo-photo" / "bundle" / "presets.json"
     found = json.loads(path.read_text())
     assert found["videos"] >= 10
     assert found["presets"] == worth_keeping(found["measured"])
-    assert len(found["presets"]) >= 4
+    assert len(found["presets"]) >= 2  # the planner has a choice
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_bundled_presets_are_those_that_its_measurements_are_worth() -> None
     ],
 )
 def test_bad_input_is_one_clear_line(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = Path(__file__).parents[2] / "models" / "emo-tiny" / "bundle"
+    bundle = Path(__file__).parents[2] / "models" / "emo-photo" / "bundle"
     assert main([str(bundle), "--data", "nowhere", *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("presets: error: ")

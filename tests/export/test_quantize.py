@@ -25,7 +25,7 @@ def ranges(checkpoint: Path) -> dict[str, LayerRanges]:
     return calibrate(model, "int8", clips, steps=2)
 
 
-@pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
+@pytest.mark.parametrize("name", ["emo-test", "emo-photo", "emo-sd15"])
 def test_the_layers_that_stay_as_they_are(name: str) -> None:
     """The first and the last three convolutions, shortcuts, time embeddings, and what is projected once per clip."""
     with torch.device("meta"):
@@ -107,11 +107,11 @@ def test_8_bits_in_pytorch_are_near_the_model(
 
 
 @pytest.mark.parametrize("graph", ["backbone", "guided_backbone"])
-def test_the_graph_has_pairs_around_every_layer(graph: str, tiny_int8: Path) -> None:
+def test_the_graph_has_pairs_around_every_layer(graph: str, bundled_int8: Path) -> None:
     """Each weight is stored in 8 bits, meets an input that was quantized, and a convolution's output is quantized."""
     with torch.device("meta"):
-        layers = layers_to_quantize(EmoModel(EmoConfig.from_name("emo-tiny")).backbone)
-    proto = onnx.load(tiny_int8 / f"{graph}.onnx")
+        layers = layers_to_quantize(EmoModel(EmoConfig.from_name("emo-photo")).backbone)
+    proto = onnx.load(bundled_int8 / f"{graph}.onnx")
     maker = {output: node for node in proto.graph.node for output in node.output}
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in proto.graph.node:

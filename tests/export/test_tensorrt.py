@@ -31,7 +31,7 @@ from training.model.model import EmoModel
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheels are there for Linux on x86-64 alone"
 )
-BUNDLED = Path(__file__).parents[2] / "models" / "emo-tiny" / "bundle"
+BUNDLED = Path(__file__).parents[2] / "models" / "emo-photo" / "bundle"
 Graphs = Callable[[str, str], Path]
 
 
@@ -43,7 +43,7 @@ def tensorrt() -> ModuleType:
 @pytest.fixture(scope="session")
 def exported(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     """Gives the directory with a model's graphs in a precision."""
-    made = {("emo-tiny", "fp32"): BUNDLED}
+    made = {("emo-photo", "fp32"): BUNDLED}
 
     def give(model: str, precision: str) -> Path:
         if (model, precision) not in made:
@@ -83,7 +83,7 @@ GRAPHS_OF = {
 CASES = [
     (model, precision, name)
     # What other workers make comes last, so that nobody waits for it.
-    for model, precisions in (("emo-tiny", ("fp32",)), ("emo-test", ("fp8", "int8", "bf16", "fp16")))
+    for model, precisions in (("emo-photo", ("fp32",)), ("emo-test", ("fp8", "int8", "bf16", "fp16")))
     for precision in precisions
     for name in GRAPHS_OF[precision]
 ]

@@ -24,7 +24,7 @@ from training.evaluation.metrics import psnr
 from training.evaluation.reader import Reading
 from training.model.model import EmoModel
 
-TINY = Path(__file__).parents[2] / "models" / "emo-tiny"
+BUNDLED = Path(__file__).parents[2] / "models" / "emo-photo"
 Change = Callable[[ModelProto], None]
 
 
@@ -158,15 +158,15 @@ def test_deep_features_are_compared_by_what_a_cached_step_makes_of_them(
 
 
 @pytest.fixture(scope="module")
-def tiny_failures(tiny_int8: Path) -> Callable[[Path], list[str]]:
-    """What fails of a bundle of emo-tiny on one clip; nothing does of the sound one."""
-    model = EmoModel.load(TINY)
+def bundled_failures(bundled_int8: Path) -> Callable[[Path], list[str]]:
+    """What fails of a bundle of emo-photo on one clip; nothing does of the sound one."""
+    model = EmoModel.load(BUNDLED)
     sample = bundled_sample(model.config, model.config.clip_frames)
 
     def failures(bundle: Path) -> list[str]:
         return validate(model, bundle, sample=sample)["failures"]
 
-    assert failures(tiny_int8) == []
+    assert failures(bundled_int8) == []
     return failures
 
 
@@ -174,9 +174,9 @@ def tiny_failures(tiny_int8: Path) -> Callable[[Path], list[str]]:
     ("kind", "words"), [("activation", "of a quantizer's range"), ("weight", "a weight is off by")]
 )
 def test_a_dropped_scale_is_caught(
-    kind: str, words: str, tiny_int8: Path, tiny_failures: Callable[[Path], list[str]], tmp_path: Path
+    kind: str, words: str, bundled_int8: Path, bundled_failures: Callable[[Path], list[str]], tmp_path: Path
 ) -> None:
-    failed = tiny_failures(altered(tiny_int8, tmp_path, "guided_backbone", drop_a_scale(kind)))
+    failed = bundled_failures(altered(bundled_int8, tmp_path, "guided_backbone", drop_a_scale(kind)))
     assert any(failure.startswith("guided_backbone:") and words in failure for failure in failed)
 
 

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--annotations", type=Path, metavar="DIR", help="HDTF's or VFHQ's text files: use their shots and crops only"
     )
     parser.add_argument(
-        "--resolution", type=int, default=128, metavar="PIXELS", help="side of a frame (default: %(default)s)"
+        "--resolution", type=int, default=256, metavar="PIXELS", help="side of a frame (default: %(default)s)"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)")
     parser.add_argument(

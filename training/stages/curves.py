@@ -4,8 +4,8 @@ Writes NAME.json, the curves as small data, and NAME.png, a plot with one panel 
 To draw the data again, perhaps with further runs, give the .json file instead of a run.
 
 examples:
-  python -m training.stages.curves runs/vae runs/image runs/video --out training/learning_curves/emo-tiny
-  python -m training.stages.curves training/learning_curves/emo-tiny.json runs/speed --out curves
+  python -m training.stages.curves runs/vae runs/image runs/video --out training/learning_curves/emo-photo
+  python -m training.stages.curves training/learning_curves/emo-photo.json runs/speed --out curves
 """
 
 from __future__ import annotations

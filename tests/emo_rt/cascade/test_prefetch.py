@@ -135,7 +135,7 @@ from emo_rt.cascade import prefetch
 prefetch.AT_EXIT = 600  # nothing is waited for in vain
 bundle = emo_rt.Bundle.load(emo_rt.DEFAULT_BUNDLE)
 cascade = emo_rt.Cascade.load(bundle, "onnxruntime", 1)
-portrait, face = np.zeros((128, 128, 3), np.uint8), emo_rt.Box(32, 32, 64, 64)
+portrait, face = np.zeros((256, 256, 3), np.uint8), emo_rt.Box(64, 64, 128, 128)
 voice = itertools.repeat(np.zeros(640, np.float32))
 decoded = prefetch.decoded_clips(cascade, cascade.denoise(portrait, face, voice, emo_rt.Sampling(4, 3.0, 4)))
 next(decoded)

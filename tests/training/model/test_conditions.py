@@ -185,7 +185,7 @@ def test_several_voices_at_once_are_as_one_after_the_other(in_time_embedding: bo
         torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
+@pytest.mark.parametrize("name", ["emo-test", "emo-photo", "emo-sd15"])
 def test_a_face_region_is_encoded_to_the_shape_of_the_latents(name: str) -> None:
     config = EmoConfig.from_name(name)
     with torch.device("meta"):

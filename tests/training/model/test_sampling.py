@@ -115,7 +115,7 @@ def test_one_step_with_a_perfect_prediction_removes_all_noise(changes: dict[str,
         torch.testing.assert_close(recovered, clean, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["emo-test", "emo-tiny", "emo-sd15"])
+@pytest.mark.parametrize("name", ["emo-test", "emo-photo", "emo-sd15"])
 def test_every_timestep_that_sampling_visits_is_trained(name: str) -> None:
     """Also the first one, which has no signal at all where the noise schedule ends in pure noise."""
     config = EmoConfig.from_name(name)

@@ -24,7 +24,7 @@ def babble(seed: int, frames: int = 100) -> np.ndarray:
 
 
 def test_heads_move_at_every_speed_of_the_buckets() -> None:
-    centers = np.array(EmoConfig.from_name("emo-tiny").speed_centers)
+    centers = np.array(EmoConfig.from_name("emo-photo").speed_centers)
     between = (centers[1:] + centers[:-1]) / 2
     rng = np.random.default_rng(0)
     voices = [np.resize(synthesize(random_sentence(rng)).waveform, 64_000) for _ in range(8)]

@@ -34,6 +34,10 @@ def test_all_stages_train_in_the_time_that_there_is(clips: Path, tmp_path: Path)
     assert "vae" not in parts
 
 
+def test_the_config_of_the_bundled_model_trains_by_the_clock() -> None:
+    assert timed_stages("emo-photo") == ["vae", "audio", "image", "video", "speed"]
+
+
 @pytest.mark.parametrize("stage", [["--stage", "video"], []])
 def test_a_run_by_the_clock_leaves_one_that_can_go_on_alone(
     stage: list[str], clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -52,7 +56,7 @@ def test_a_run_by_the_clock_leaves_one_that_can_go_on_alone(
     ("options", "message"),
     [
         (["--minutes", "0.0001"], "0.0001 minutes are too short to read the clips and save 5 stages"),
-        (["--minutes", "1", "--config", "emo-tiny"], "emo-tiny.toml gives no stage a share of the time"),
+        (["--minutes", "1", "--config", "emo-sd15"], "emo-sd15.toml gives no stage a share of the time"),
     ],
 )
 def test_a_time_that_cannot_be_is_one_clear_line(

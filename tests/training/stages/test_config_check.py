@@ -198,4 +198,4 @@ def test_the_configs_that_are_there_are_good(checkpoint: Path) -> None:
     for path in CONFIGS.glob("*.toml"):
         assert read_checked_config(path.stem)[0] == path
     check_checkpoint(checkpoint)
-    check_checkpoint(Path(__file__).parents[3] / "models" / "emo-tiny")
+    check_checkpoint(Path(__file__).parents[3] / "models" / "emo-photo")
