@@ -44,7 +44,8 @@ class EmoConfig:
             the last motion frame, or from the portrait in a first clip (*ours*: without SD's weights, attention alone
             takes long to learn where to look).
         portrait_warp: whether it predicts instead how the portrait's pixels move, how much of them each frame shows,
-            and what is new (*ours*: a face stays as sharp as the portrait, and a head that turns leaves no ghost).
+            and what is new in the rest (*ours*: a face stays as sharp as the portrait, and a head that turns leaves no
+            ghost).
         clip_frames: f, number of frames that are generated at once (paper: 12).
         motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
         temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).
