@@ -37,4 +37,4 @@ for x, column in enumerate(columns):
 for index in range(FRAMES):
     moment = round((index + 0.5) * len(video) / FRAMES)  # in the middle of the sound above it
     strip.paste(Image.fromarray(video[moment]), (left + index * side, WAVE))
-strip.save(options.out)
+strip.quantize().save(options.out, optimize=True)  # 256 colours: a third of the bytes

@@ -122,4 +122,4 @@ def test_the_defaults_make_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_bundled_files_are_small() -> None:
     files = [path for path in MODEL.rglob("*") if path.is_file() and not path.parent.name.startswith("bundle-")]
-    assert sum(path.stat().st_size for path in [*files, PORTRAIT, VOICE]) <= 62e6
+    assert sum(path.stat().st_size for path in [*files, PORTRAIT, VOICE]) <= 60e6
