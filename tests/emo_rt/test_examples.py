@@ -62,7 +62,7 @@ def test_batch(bundle: Path, voice: Path, tmp_path: Path) -> None:
 def test_filmstrip(bundle: Path, voice: Path, tmp_path: Path) -> None:
     run("filmstrip.py", tmp_path, "--audio", voice, "--bundle", bundle)
     with Image.open(tmp_path / "filmstrip.png") as picture:
-        strip = np.asarray(picture)
+        strip = np.asarray(picture.convert("RGB"))
     assert strip.shape == (64 + 32, 32 + 32 + 9 * 32, 3)
     assert (strip[:64, 64:] != 255).any(axis=(0, 2)).mean() > 0.9  # the waveform
     assert (strip[:, 32:64] == 255).all()  # between portrait and frames

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 from samples import read_video, tones, write_sound
 from serving import Serve, asked, ended, files
 
@@ -184,7 +185,8 @@ def test_what_is_too_large_is_refused(serve: Serve, portrait: Path, voice: Path,
     assert "audio long.ogg: lasts longer than 2 s" in answer.text
     assert client.post("/v1/videos", files=long, data={"max_seconds": "1"}).status_code == 202
 
-    answer = client.post("/v1/portraits", files={"image": ("big.png", PORTRAIT.read_bytes())})
+    Image.new("RGB", (512, 512)).save(tmp_path / "big.png")
+    answer = client.post("/v1/portraits", files={"image": ("big.png", (tmp_path / "big.png").read_bytes())})
     assert answer.status_code == 413
     assert "512 x 512 pixels are more than" in answer.text
 
