@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where JSON, pictures and videos go")
     number(parser, "--videos", int, defaults.videos, "videos to generate, one for each of the first clips")
     number(parser, "--seconds", float, defaults.seconds, "length of each video in seconds", "S")
-    number(parser, "--steps", int, defaults.steps, "DDIM steps")
+    number(parser, "--steps", int, None, "DDIM steps (default: the model's)")
     number(parser, "--guidance-scale", float, None, "weight of the voice against no voice (default: the model's)", "X")
     number(parser, "--speed", float, None, "head speed in degrees per frame (default: the model's)", "X")
     number(parser, "--seed", int, defaults.seed, "seed of the noise")

@@ -25,7 +25,7 @@ from emo_rt.live.voice_queue import VoiceFrame, VoiceQueue
 from emo_rt.media.boxes import Box
 
 #: Frames of voice after the last frame of a clip that must be there before the clip begins. With 2 the mouth follows
-#: the voice as well as with all the voice that the model would see: docs/serving.md has the figures.
+#: the voice as well as with all the voice that the model would see: docs/live.md has the figures.
 LOOK_AHEAD = 2
 #: Frames before the voice at which a clip begins, where the voice is known so early: mouths open before they sound.
 BEFORE_VOICE = 2

@@ -50,9 +50,7 @@ def write_compact(fields: Mapping[str, Any], labels: Path) -> None:
     with atomic_write(video_path(labels)) as file:
         file.write(video)
     arrays: dict[str, Any] = {
-        name: _steps(value) if name == "landmarks" else _packed(value)
-        for name, value in fields.items()
-        if name not in ("frames", "waveform")
+        name: _packed(name, value) for name, value in fields.items() if name not in ("frames", "waveform")
     }
     with atomic_write(labels) as file:
         np.savez_compressed(file, **arrays)
@@ -69,9 +67,7 @@ def read_compact(labels: Path, *, pictures: bool = True) -> dict[str, Any]:
         ValueError: if the video is missing, damaged, or not of these labels. It names the file and what to do.
     """
     with np.load(labels) as archive:
-        fields: dict[str, Any] = {
-            name: _walked(archive[name]) if name == "landmarks" else _unpacked(archive[name]) for name in archive
-        }
+        fields: dict[str, Any] = {name: _unpacked(name, archive[name]) for name in archive}
     path = video_path(labels)
     try:
         with av.open(str(path.absolute()), options=FILE_OPTIONS) as container:
@@ -91,27 +87,22 @@ def read_compact(labels: Path, *, pictures: bool = True) -> dict[str, Any]:
     return fields
 
 
-def _packed(value: np.ndarray | str) -> np.ndarray:
-    """Labels of half the size: float16; uint8 for the integers, which are small."""
+def _packed(name: str, value: np.ndarray | str) -> np.ndarray:
+    """Labels of half the size: float16; uint8 for the integers, which are small; int16 of how far landmarks go from
+    frame to frame, which compress to half."""
     array = np.asarray(value)
+    if name == "landmarks":
+        return np.diff((array * _LANDMARK_STEPS).round().astype(np.int16), axis=0, prepend=np.int16(0))
     kinds = {"f": np.float16, "i": np.uint8}
     return array.astype(kinds.get(array.dtype.kind, array.dtype))
 
 
-def _unpacked(array: np.ndarray) -> np.ndarray | str:
+def _unpacked(name: str, array: np.ndarray) -> np.ndarray | str:
+    if name == "landmarks":
+        return (array.cumsum(0, np.int32) / _LANDMARK_STEPS).astype(np.float32)
     if array.dtype.kind == "U":
         return str(array)
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-
-
-def _steps(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks (t, n, 2) as int16 of how far each goes from frame to frame: they compress to half."""
-    return np.diff((landmarks * _LANDMARK_STEPS).round().astype(np.int16), axis=0, prepend=np.int16(0))
-
-
-def _walked(steps: np.ndarray) -> np.ndarray:
-    """The landmarks of which `_steps` were taken."""
-    return (steps.cumsum(0, np.int32) / _LANDMARK_STEPS).astype(np.float32)
 
 
 def _encode(path: Path, frames: np.ndarray, waveform: np.ndarray | None) -> None:

@@ -32,7 +32,7 @@ class EvaluationOptions:
         out: directory of the pictures `strip.png` and `contact_sheet.png`, and of the kept videos in `videos/`.
         videos: number of videos, of the first clips.
         seconds: length of each video in seconds.
-        steps: number of DDIM steps.
+        steps: number of DDIM steps; None means the config's.
         guidance_scale: weight of the voice against no voice; None means the config's.
         speed: head speed asked for, in degrees per frame; None means the config's.
         seed: seed of the first video's noise.
@@ -50,7 +50,7 @@ class EvaluationOptions:
     out: Path
     videos: int = 50
     seconds: float = 5.0
-    steps: int = 8
+    steps: int | None = None
     guidance_scale: float | None = None
     speed: float | None = None
     seed: int = 0
@@ -62,7 +62,7 @@ class EvaluationOptions:
     long_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.videos < 1 or self.seconds <= 0 or self.steps < 1:
+        if self.videos < 1 or self.seconds <= 0 or (self.steps is not None and self.steps < 1):
             raise ValueError("the numbers of videos, seconds and steps must be above 0")
         if min(self.family_videos, self.speed_videos, self.region_videos, self.long_videos) < 0:
             raise ValueError("an experiment cannot have less than 0 videos")
@@ -148,7 +148,7 @@ def evaluate(
             speed=speed,
             seed=options.seed,
         )
-    return Evaluation(options.steps, generator.guidance_scale, speed, sync, voice_family, speeds, regions, long)
+    return Evaluation(generator.steps, generator.guidance_scale, speed, sync, voice_family, speeds, regions, long)
 
 
 def _first(clips: Mapping[str, TrainingClip], count: int) -> dict[str, TrainingClip]:

@@ -20,6 +20,9 @@ CLOSED_LIPS = 0.15
 #: The delays, in frames, of a picture behind its voice that a search for the best one tries.
 LAGS = (-1, 0, 1)
 
+#: The standard deviation of a label from 0 to 1 below which there is nothing to correlate with.
+LEAST_DEVIATION = 0.05
+
 #: The PSNR of equal pictures in dB, and the highest that is ever given.
 HIGHEST_PSNR = 100.0
 
@@ -70,6 +73,11 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     if size <= 1e-12 * len(a) * max(1.0, float(np.abs(first).max() * np.abs(second).max())):
         return 0.0
     return float(a @ b) / size
+
+
+def varies(label: np.ndarray) -> bool:
+    """Whether there is anything in a curve (t,) of a mouth or lid, from 0 to 1, to correlate with."""
+    return float(label.std()) >= LEAST_DEVIATION
 
 
 def lagged_correlation(read: np.ndarray, label: np.ndarray, lag: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.clips.clip import TrainingClip
 from training.evaluation.evaluated_video import EvaluatedVideo
-from training.evaluation.metrics import LAGS, LipClosures, best_lag_correlation, rank_correlation
+from training.evaluation.metrics import LAGS, LipClosures, best_lag_correlation, rank_correlation, varies
 from training.evaluation.reader import FaceReader, Gallery
 from training.evaluation.video_measures import (
     AgainstRenders,
@@ -31,6 +31,8 @@ _Averaged = TypeVar("_Averaged", AgainstRenders, HeadSpeed, PictureQuality, Read
 @dataclass(frozen=True)
 class OpeningSync:
     """How well the mouth opens with the voice. Correlations are Pearson's r of the mouth opening with a label.
+
+    Videos whose clips keep the mouth closed do not count: there is nothing to follow.
 
     Attributes:
         correlation: mean correlation with the sentence that is said, at lag 0.
@@ -182,33 +184,37 @@ def sync_report(
         gallery: people among whom those of the portraits are looked for.
 
     Raises:
-        ValueError: if there is no other sentence of the videos' length.
+        ValueError: if nobody speaks, or there is no other sentence of the videos' length.
     """
     frames = len(videos[0].frames)
     controls = [measure_other_sentences(video, _other_sentences(clips, video.name, frames)) for video in videos]
     measures = [
         measure_video(video, control, model, reader, gallery) for video, control in zip(videos, controls, strict=True)
     ]
-    opening = _opening_sync(videos, measures, controls)
+    speaking = [index for index, video in enumerate(videos) if varies(video.clip.mouth_opening[:frames])]
+    if not speaking:
+        raise ValueError("no clip opens its mouth; use clips of people who speak")
+    spoken, other = [measures[index] for index in speaking], [controls[index] for index in speaking]
+    opening = _opening_sync([videos[index] for index in speaking], spoken, other)
     speeds = [one.head_speed for one in measures]
 
     def groups(label: Callable[[VideoMeasures], str]) -> dict[str, GroupSync]:
-        return _grouped(measures, label, opening.best_lag)
+        return _grouped(spoken, label, opening.best_lag)
 
     return SyncReport(
         videos=len(videos),
         frames=frames,
         opening=opening,
         width=WidthSync(
-            correlation=float(np.mean([one.width_correlation for one in measures])),
-            control=float(np.mean([control.width for control in controls])),
+            correlation=float(np.mean([one.width_correlation for one in spoken])),
+            control=float(np.mean([control.width for control in other])),
         ),
         lips=_closed_lips(measures, controls),
         identity=Recognition(len(gallery.names), _means([one.identity for one in measures]), 1 / len(gallery.names)),
         face_in_region=_means([one.face_in_region for one in measures]),
         blinks_per_minute=_per_minute([one.blinks for one in measures], frames / model.config.frames_per_second),
         border_ratio=_means([one.border_ratio for one in measures]),
-        reader=_means([one.reader for one in measures]),
+        reader=_means([one.reader for one in spoken]),
         head_speed_rank_correlation=rank_correlation(
             np.array([speed.read_on_renders for speed in speeds]), np.array([speed.of_renders for speed in speeds])
         ),
@@ -222,13 +228,16 @@ def sync_report(
 
 
 def _other_sentences(clips: Mapping[str, TrainingClip], name: str, frames: int) -> list[TrainingClip]:
-    """The clips of at least `frames` frames but for that called `name`."""
-    long_enough = {other: clip for other, clip in clips.items() if len(clip.mouth_opening) >= frames}
-    if len(long_enough) < 2:
-        raise ValueError(
-            f"the control needs two clips or more of at least {frames} frames, there are {len(long_enough)}"
-        )
-    return [clip for other, clip in long_enough.items() if other != name]
+    """The clips in which somebody speaks for at least `frames` frames, but for that called `name`."""
+    long_enough = {
+        other: clip
+        for other, clip in clips.items()
+        if len(clip.mouth_opening) >= frames and varies(clip.mouth_opening[:frames])
+    }
+    others = [clip for other, clip in long_enough.items() if other != name]
+    if not others:
+        raise ValueError(f"the control needs two clips or more in which somebody speaks for {frames} frames")
+    return others
 
 
 def _opening_sync(

@@ -80,4 +80,4 @@ def warp_points(maps: Tensor) -> Tensor:
     logit of how much of it is seen.
     """
     points = pixel_shuffle(maps.flatten(0, -4).float(), WARP_POINTS)
-    return points + points.new_tensor([0, 0, math.log(9)])[:, None, None]
+    return torch.cat([points[:, :2], points[:, 2:] + math.log(9)], 1)

@@ -21,7 +21,7 @@ class TrainingBatch:
         face_region: masks of the face region (b, 1, resolution, resolution)
         loss_weight: weights of the squared error (b, f, 1, h, w), larger in the face and at the mouth
         before: batch of the f frames before these
-        landmarks: x and y in pixels of the face mesh (b, f, 468, 2); NaN where they are unknown
+        landmarks: x and y in pixels of the face mesh (b, f, 468, 2), NaN if unknown; None if no clip knows any
         reference_landmarks: the same in the reference frame (b, 468, 2)
     """
 

@@ -278,7 +278,7 @@ class ClipFolder:
         videos.motion_latents = torch.where(mask, others, videos.motion_latents)
         mask = at_mouth(places.reference) & exchanged
         videos.reference_latents = torch.where(mask, others[:, 0], videos.reference_latents)
-        if videos.reference_landmarks is not None:
+        if clips.landmarks is not None and videos.reference_landmarks is not None:
             places_there = clips.landmarks[other[:, 0]].float()
             moved = _at(mask, places_there / self.config.vae_factor)
             videos.reference_landmarks = torch.where(moved[..., None], places_there, videos.reference_landmarks)
@@ -355,8 +355,8 @@ class ClipFolder:
             head_speed=self._head_speed(places, frames) if video and clips.knows_speed else None,
             face_region=region_around(clips.face_box[shown], config.resolution, margin),
             loss_weight=error_weights(clips.face_box[shown], clips.mouth_box[shown], config, weights),
-            landmarks=clips.landmarks[shown].float(),
-            reference_landmarks=clips.landmarks[places.reference].float(),
+            landmarks=None if clips.landmarks is None else clips.landmarks[shown].float(),
+            reference_landmarks=None if clips.landmarks is None else clips.landmarks[places.reference].float(),
         )
 
     def _sound(self, clip: Tensor, first: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class ClipTensors:
         head_speed: degrees per frame (t,), infinite where it is unknown, since the head may move
         mouth: opening and width (t, 2); 0 where they are unknown
         phoneme_class: what is said (t, 2) at 50 Hz; 0 where it is unknown
-        landmarks: x and y in pixels of the face mesh (t, 468, 2) in float16; NaN where they are unknown
+        landmarks: x and y in pixels of the face mesh (t, 468, 2) in float16, NaN where they are unknown; None if no
+            clip knows them
         knows_speed: whether the head speed of every clip with a voice is known
         pictures: RGB uint8 frames (t, h, w, 3); None where latents stand for them
         latents: latents in float16 (t, c, h, w), if there are any
@@ -44,7 +45,7 @@ class ClipTensors:
     head_speed: Tensor
     mouth: Tensor
     phoneme_class: Tensor
-    landmarks: Tensor
+    landmarks: Tensor | None
     knows_speed: bool
     pictures: Tensor | None = None
     latents: Tensor | None = None
@@ -81,6 +82,9 @@ class ClipTensors:
             ]
             return torch.from_numpy(np.concatenate(parts)).to(device)
 
+        landmarks = None
+        if any(clip.knows("landmarks") for clip in clips):
+            landmarks = laid("landmarks", 2 * FACE_POINTS, np.nan, np.float16).unflatten(1, (FACE_POINTS, 2))
         length = torch.tensor(lengths)
         voiced = [index for index, clip in enumerate(clips) if clip.knows("waveform")]
         whole = all(len(clip.frames) == count for clip, count in zip(clips, lengths, strict=True))
@@ -94,7 +98,7 @@ class ClipTensors:
             head_speed=laid("head_speed", 1, np.inf)[:, 0],
             mouth=torch.cat([laid("mouth_opening", 1, 0), laid("mouth_width", 1, 0)], 1),
             phoneme_class=laid("phoneme_class", 2, 0, np.int64),
-            landmarks=laid("landmarks", 2 * FACE_POINTS, np.nan, np.float16).unflatten(1, (FACE_POINTS, 2)),
+            landmarks=landmarks,
             knows_speed=all(clips[index].knows("head_speed") for index in voiced),
             pictures=_laid_end_to_end([torch.from_numpy(clip.frames) for clip in clips], device) if whole else None,
             latents=_laid_end_to_end(latents, device) if latents else None,

@@ -29,8 +29,7 @@ def movement_error(maps: Tensor, portrait: Tensor, frames: Tensor, weight: Tenso
     """
     pixels = frames.shape[-1] // (WARP_POINTS * maps.shape[-1])
     moved, _ = moved_portrait(maps, avg_pool2d(portrait, pixels))
-    weight = weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)
-    return (weight * (moved - avg_pool2d(frames, pixels)).abs()).sum() / (3 * weight.sum())
+    return _mean((moved - avg_pool2d(frames, pixels)).abs().mean(1, keepdim=True), _at_points(weight))
 
 
 def landmark_error(maps: Tensor, landmarks: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
@@ -50,10 +49,8 @@ def landmark_error(maps: Tensor, landmarks: Tensor, reference: Tensor, weight: T
     here, there = here.nan_to_num(), there.nan_to_num()
     distance = (_at(points[:, :2], here) + (here - there) / REACH).abs().sum(-1)
     wrong = binary_cross_entropy_with_logits(points[:, 2], 1 - between_lips(here, points.shape[-1]), reduction="none")
-    everywhere = weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)[:, 0]
-    return _mean(distance, _at(weight, here)[..., 0] * known) + SEEN_WEIGHT * _mean(
-        wrong, everywhere * known.all(-1)[:, None, None]
-    )
+    somewhere, everywhere = _at(weight, here)[..., 0] * known, _at_points(weight)[:, 0] * known.all(-1)[:, None, None]
+    return _mean(distance, somewhere) + SEEN_WEIGHT * _mean(wrong, everywhere)
 
 
 def between_lips(landmarks: Tensor, side: int) -> Tensor:
@@ -65,7 +62,8 @@ def between_lips(landmarks: Tensor, side: int) -> Tensor:
     """
     looks = _LOOKS * side
     line = (torch.arange(looks, device=landmarks.device) + 0.5) / looks
-    x1, y1 = landmarks[:, list(_OPENING)].unbind(-1)
+    # An index of numbers would be copied to a GPU at each step, which a CUDA graph cannot capture.
+    x1, y1 = torch.stack([landmarks[:, point] for point in _OPENING], 1).unbind(-1)
     x2, y2 = x1.roll(-1, 1), y1.roll(-1, 1)
     crossed = (y1[..., None] > line) != (y2[..., None] > line)  # (n, edges, rows)
     slope = (x2 - x1) / torch.where(y2 == y1, 1, y2 - y1)
@@ -79,6 +77,11 @@ def _at(pictures: Tensor, places: Tensor) -> Tensor:
     """Values (n, k, c) of pictures (n, c, h, w) at places (n, k, 2), x and y in widths of the picture."""
     grid = (2 * places - 1)[:, None]
     return grid_sample(pictures, grid, padding_mode="border", align_corners=False)[:, :, 0].mT
+
+
+def _at_points(weight: Tensor) -> Tensor:
+    """Weights (n, 1, h, w) of latents as those of the points of the warp."""
+    return weight.repeat_interleave(WARP_POINTS, -1).repeat_interleave(WARP_POINTS, -2)
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

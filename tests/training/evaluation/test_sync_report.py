@@ -75,3 +75,22 @@ def test_a_control_without_other_sentences_is_a_clear_error(
 ) -> None:
     with pytest.raises(ValueError, match="two clips or more"):
         sync_report([perfect_video("4", clips["4"])], model, reader, {"4": clips["4"]}, GALLERY)
+
+
+def test_who_is_silent_has_no_mouth_to_follow(
+    model: EmoModel, reader: FaceReader, clips: dict[str, TrainingClip]
+) -> None:
+    """A silent clip counts for all but the mouth, and is no other sentence."""
+    name = next(iter(clips))
+    silent = replace(clips[name], mouth_opening=np.full_like(clips[name].mouth_opening, 0.01))
+    some = {**clips, name: silent}
+    videos = [perfect_video(name, clip) for name, clip in some.items()]
+    report, without = (sync_report(chosen, model, reader, some, GALLERY) for chosen in (videos, videos[1:]))
+    assert report.videos == without.videos + 1
+    assert report.opening == without.opening
+    assert report.opening.correlation == pytest.approx(1)
+    assert report.opening.control_sentences == len(clips) - 2
+    assert report.width == without.width
+    assert report.by_style == without.by_style
+    with pytest.raises(ValueError, match="no clip opens its mouth"):
+        sync_report(videos[:1], model, reader, some, GALLERY)

@@ -9,14 +9,14 @@ import numpy as np
 from training.clips.clip import TrainingClip
 from training.clips.idle import idle_frames
 from training.evaluation.judges.readings import MeshReading
-from training.evaluation.metrics import correlation
+from training.evaluation.metrics import LEAST_DEVIATION, correlation
 from training.evaluation.thresholds import Threshold
 
 #: Lips that are this far apart, in heights of the face, or less are closed. Smiles that show no teeth read up to that.
 CLOSED_LIP_DISTANCE = 0.02
 # A label whose standard deviation in a clip is less has nothing to correlate with, or drowns in the judge's own noise,
 # which is half a degree of yaw.
-_LEAST_DEVIATION, _LEAST_YAW = 0.05, 2.0  # of labels from 0 to 1; in degrees
+_LEAST_YAW = 2.0  # degrees
 
 
 def mesh_rows(pairs: Sequence[tuple[TrainingClip, MeshReading]]) -> list[Threshold]:
@@ -46,7 +46,7 @@ def agreement(
     other: str,
     curves: Sequence[tuple[np.ndarray, np.ndarray]],
     needed: float,
-    least: float = _LEAST_DEVIATION,
+    least: float = LEAST_DEVIATION,
 ) -> Threshold:
     """A row on the median over clips of Pearson's r between labels and readings of the same frames.
 
