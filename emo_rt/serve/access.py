@@ -45,6 +45,12 @@ def client_of(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else "unknown"
 
 
+def rival_of(connection: HTTPConnection) -> str | None:
+    """The address of a client that shares the machine with others; None on a server that only this machine reaches."""
+    settings: Settings = connection.app.state.settings
+    return None if settings.is_local else client_of(connection)
+
+
 def is_token(settings: Settings, given: str | None) -> bool:
     """Whether a client gave the token, in a time that says nothing of it; true if none is needed."""
     if settings.token is None:

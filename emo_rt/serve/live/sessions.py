@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from emo_rt.bundle import RuntimeConfig
@@ -22,7 +25,7 @@ from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
 from emo_rt.media.portrait import read_portrait
 from emo_rt.planning.planner import Plan
-from emo_rt.serve.answers import BROKEN, OVERLOADED, ApiError
+from emo_rt.serve.answers import BROKEN, OVERLOADED, RATE_LIMITED, ApiError
 from emo_rt.serve.live.turns import Turns
 
 #: Share of the time that sessions may take when all of them speak.
@@ -78,18 +81,21 @@ class LiveSessions:
         self._lock = threading.Lock()
         self._opening = 0
         self._open: dict[str, LiveSession] = {}
+        self._held: Counter[str] = Counter()  # sessions of each client, also those that are being opened
         Gauge("emo_rt_live_sessions", "Live sessions", registry=registry).set_function(lambda: self.used)
         Gauge("emo_rt_live_rated", "Live sessions that this machine holds", registry=registry).set_function(
             lambda: self.sessions
         )
-        self._frames = Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
+        self._frames = prometheus_client.Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
         self._answers = Histogram(
             "emo_rt_live_answer_seconds",
             "Seconds from the first sound of a voice to its first frame",
             buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 5),
             registry=registry,
         )
-        self._late = Counter("emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry)
+        self._late = prometheus_client.Counter(
+            "emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry
+        )
 
     @property
     def used(self) -> int:
@@ -121,17 +127,62 @@ class LiveSessions:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, picture: str, face_box: Box, *, sound_rate: int, real_time: bool, seed: int, speed: float | None
+        self,
+        picture: str,
+        face_box: Box,
+        *,
+        client: str | None,
+        sound_rate: int,
+        real_time: bool,
+        seed: int,
+        speed: float | None,
     ) -> AsyncIterator[LiveSession]:
         """A session with the face of a picture file; it is closed in the end.
+
+        Args:
+            picture: path of the picture
+            face_box: face in it, pixels
+            client: address of the client, which may have half of the sessions; None for one that may have all
+            sound_rate: sample rate of the sound, Hz
+            real_time: as of `LiveFace`
+            seed: seed of the noise
+            speed: speed of the head, degrees per frame; None for the bundle's default
 
         Raises:
             ApiError: if there is no room for one more.
             InputError: if the picture or a value cannot be used.
         """
+        with self._holding(client):
+            session = await self._new_session(picture, face_box, sound_rate, real_time, seed, speed)
+            try:
+                yield session
+            finally:
+                del self._open[session.id]
+                await run_in_threadpool(session.face.__exit__)
+
+    @contextlib.contextmanager
+    def _holding(self, client: str | None) -> Iterator[None]:
+        """Room for a session of a client, which counts as being opened until `_new_session` has opened it.
+
+        Raises:
+            ApiError: if there is none.
+        """
         with self._lock:
-            self._check_room()
+            self._check_room(client)
             self._opening += 1
+            if client is not None:
+                self._held[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                if client is not None:
+                    self._held[client] -= 1
+                    self._held += Counter()  # forgets those who have none
+
+    async def _new_session(
+        self, picture: str, face_box: Box, sound_rate: int, real_time: bool, seed: int, speed: float | None
+    ) -> LiveSession:
         try:
             face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
             try:
@@ -143,14 +194,10 @@ class LiveSessions:
             self._opening -= 1
         session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face, face.clear)
         self._open[session.id] = session
-        try:
-            yield session
-        finally:
-            del self._open[session.id]
-            await run_in_threadpool(face.__exit__)
+        return session
 
-    def _check_room(self) -> None:
-        """Raises ApiError if there is no room for one more session."""
+    def _check_room(self, client: str | None) -> None:
+        """Raises ApiError if there is no room for one more session of a client."""
         if self.preparing:
             why = "the server measures this machine; come back in a minute"
             raise ApiError(503, why, OVERLOADED, retry_after=ASK_AGAIN)
@@ -161,6 +208,9 @@ class LiveSessions:
         if not self.free:
             many = f"all {self.sessions} live sessions of this machine are in use"
             raise ApiError(503, f"{many}; come back later", OVERLOADED, retry_after=ASK_AGAIN)
+        if client is not None and self._held[client] >= math.ceil(self.sessions / 2):
+            many = f"you have {self._held[client]} of this machine's {self.sessions} live sessions"
+            raise ApiError(429, f"{many}; end one, so that others find room", RATE_LIMITED, retry_after=ASK_AGAIN)
 
     def _face(
         self, picture: str, face_box: Box, sound_rate: int, real_time: bool, seed: int, speed: float | None

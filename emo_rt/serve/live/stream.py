@@ -16,7 +16,7 @@ from emo_rt.errors import EmoError, printable
 from emo_rt.limits import MAX_SPEED
 from emo_rt.live.face import LiveFace
 from emo_rt.media.sound import AAC_SAMPLE_RATES
-from emo_rt.serve.access import is_token
+from emo_rt.serve.access import is_token, rival_of
 from emo_rt.serve.answers import ApiError
 from emo_rt.serve.live.incoming import OPUS_RATE, incoming_sound
 from emo_rt.serve.live.segments import MIME, Segments
@@ -62,6 +62,7 @@ async def stream(socket: WebSocket) -> None:
         async with live.opened(
             str(path),
             face_box,
+            client=rival_of(socket),
             sound_rate=OPUS_RATE if start.audio != "pcm_s16le" else start.sample_rate,
             real_time=start.real_time,
             seed=start.seed,
@@ -71,7 +72,7 @@ async def stream(socket: WebSocket) -> None:
     except WebSocketDisconnect:
         pass
     except (ApiError, EmoError, _Refused) as error:
-        full = isinstance(error, ApiError) and error.status == 503
+        full = isinstance(error, ApiError) and error.status in (429, 503)
         await _close(socket, _TRY_AGAIN if full else _WRONG, {"type": "error", "message": printable(str(error))})
     except TimeoutError:
         await _close(socket, _WRONG, {"type": "error", "message": "nothing came, or nothing was taken, for too long"})

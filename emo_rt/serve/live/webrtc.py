@@ -33,6 +33,7 @@ from emo_rt.jobs.parsing import parse_seed, parse_speed, shown
 from emo_rt.live.face import LiveFace
 from emo_rt.live.frame import LiveFrame
 from emo_rt.media.boxes import Box
+from emo_rt.serve.access import rival_of
 from emo_rt.serve.answers import NOT_FOUND, ApiError, refusals
 from emo_rt.serve.live.sessions import LiveSession, LiveSessions
 from emo_rt.serve.portraits import BUNDLED, animated_portrait
@@ -247,7 +248,11 @@ async def open_live(request: Request, portrait: str = BUNDLED, seed: str = "0", 
     """Opens a live session: send an SDP offer with a microphone and a receiver of video."""
     offer = b"".join([chunk async for chunk in body_chunks(request, _LARGEST_OFFER)])
     path, face_box = await run_in_threadpool(animated_portrait, request, portrait)
-    options = {"seed": _parsed(parse_seed, seed, "seed"), "speed": _parsed(parse_speed, speed, "speed")}
+    options = {
+        "client": rival_of(request),
+        "seed": _parsed(parse_seed, seed, "seed"),
+        "speed": _parsed(parse_speed, speed, "speed"),
+    }
     answered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
     talk = _talk(request.app.state.live, offer.decode("utf-8", "replace"), str(path), face_box, options, answered)
     task = asyncio.create_task(talk)

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -153,6 +154,22 @@ def test_one_more_than_fit_is_asked_to_come_back(server: httpx.Client) -> None:
     for socket in sockets:
         socket.close()
     until(lambda: free(server) == server_state["sessions"])
+
+
+def test_a_client_among_others_may_have_half(settings: Settings, session: Session) -> None:
+    shared = replace(settings, host="0.0.0.0")
+    with listening(create_app(shared, session)) as client:
+        until(lambda: client.get("/v1/limits").json()["live"]["free"] >= 2)
+        first = opened(client)
+        assert json.loads(first.recv(20))["type"] == "ready"
+        with opened(client) as second:
+            _, messages = received(second)
+            assert messages[0]["message"].startswith("you have 1 of this machine's 2 live sessions")
+            assert messages[1]["code"] == 1013
+        first.close()
+        until(lambda: free(client) == 2)
+        with opened(client) as again:
+            assert json.loads(again.recv(20))["type"] == "ready"
 
 
 def test_a_client_that_vanishes_leaves_nothing(server: httpx.Client) -> None:
