@@ -67,7 +67,12 @@ class PredictionFromFeatures(Prediction):
         reference = [features[name].expand(len(latents), -1, -1) for name in sorted(features) if "reference_f" in name]
         motion = [features[name][None] for name in sorted(features) if "motion_f" in name]
         keys = Conditions.merged(
-            self.model.voice_and_place(features["audio"][None], features["head_speed"][None], features["region"]),
+            self.model.voice_and_place(
+                features["audio"][None],
+                features["head_speed"][None],
+                features["region"],
+                features["gestures"][None] if "gestures" in features else None,
+            ),
             backbone.reference_conditions(reference),
             backbone.motion_conditions(motion),
             backbone.known_frame_conditions(features["portrait"], features["motion"][None]),
@@ -139,7 +144,7 @@ def guided_variants(model: EmoModel) -> list[StepVariant]:
     motion = motion + config.portrait_pull * (portrait - motion)
     features = _features(model, torch.cat([portrait, motion]))
     shared: dict[str, Tensor] = {
-        "head_speed": voice["head_speed"],
+        **{name: voice[name] for name in ("head_speed", "gestures") if name in voice},
         "region": voice["face_region"],
         "portrait": portrait,
         "motion": motion,

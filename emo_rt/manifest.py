@@ -286,7 +286,7 @@ class Manifest:
             _check_promised(name, self.graphs[name], expected)
             sources = [self.graphs[source] for source in _GRAPH_SOURCES.get(name, ())]
             supplied = {spec.name: spec.shape for source in sources for spec in source.outputs}
-            _check_supplied(name, self.graphs[name], {**supplied, **expected})
+            _check_supplied(name, self.graphs[name], {**supplied, **expected, **_may_take(name, self.config)})
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `from_json` reads."""
@@ -339,6 +339,11 @@ def expected_tensors(config: RuntimeConfig) -> dict[str, dict[str, tuple[int, ..
         "cached_guided_backbone": guided_step,
         "vae_decoder": {"latents": (f, c, s, s), "frames": (f, r, r, 3)},
     }
+
+
+def _may_take(graph_name: str, config: RuntimeConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors that a graph may take or not."""
+    return {"gestures": (config.clip_frames, 4)} if graph_name == "conditioning" else {}
 
 
 def _check_promised(graph_name: str, graph: GraphSpec, expected: Mapping[str, tuple[int, ...]]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from emo_rt.bundle import GRAPH_NAMES, HINT, STEP_GRAPHS, Bundle, NoiseSchedule, RuntimeConfig
 from emo_rt.cascade.audio import clip_audio
 from emo_rt.cascade.clips import Clip, clip_noise
+from emo_rt.cascade.gestures import Gestures
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.cascade.schedule import ddim_coefficients
 from emo_rt.engines.engine import Engine, Tensor, to_numpy
@@ -36,11 +37,13 @@ class VideoConditions:
         reference_latents: latents of the portrait, (1, c, s, s)
         head_speed: speed of the head in each frame of audio features, float32 (f + 2m,), degrees per frame
         face_region: mask of where the face may be, float32 (1, 1, R, R)
+        gestures: how the head is turned and the eyes are shut in each frame
     """
 
     reference_latents: Tensor
     head_speed: np.ndarray
     face_region: np.ndarray
+    gestures: Gestures
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class DenoisedClip:
 
 
 def condition_video(
-    engine: EngineByName, config: RuntimeConfig, portrait: np.ndarray, face_box: Box, speed: float
+    engine: EngineByName, config: RuntimeConfig, portrait: np.ndarray, face_box: Box, speed: float, seed: int
 ) -> VideoConditions:
     """Encodes the portrait (section 3.1) and fills in what the user chose for the whole video.
 
@@ -84,16 +87,22 @@ def condition_video(
         portrait: portrait, RGB uint8 (R, R, 3)
         face_box: face in the portrait, pixels
         speed: speed of the head, degrees per frame
+        seed: seed of the video, from which the gestures follow
     """
     return VideoConditions(
         reference_latents=engine("vae_encoder").run({"image": portrait[None]})["latents"],  # (1, c, s, s)
         head_speed=np.full(config.feature_frames, speed, np.float32),  # (f + 2m,)
         face_region=face_region(face_box, config.resolution, config.face_region_margin),  # (1, 1, R, R)
+        gestures=Gestures(seed, speed, config.frames_per_second),
     )
 
 
 def condition_clip(
-    engine: EngineByName, video: VideoConditions, waveform: np.ndarray, motion_latents: np.ndarray
+    engine: EngineByName,
+    video: VideoConditions,
+    waveform: np.ndarray,
+    motion_latents: np.ndarray,
+    gestures: np.ndarray,
 ) -> dict[str, Tensor]:
     """Everything that the steps of a clip are conditioned on: it does not change between them.
 
@@ -102,14 +111,15 @@ def condition_clip(
         video: conditions of the video
         waveform: voice around the clip, float32 (window_samples,)
         motion_latents: latents of the last n frames before the clip, (n, c, s, s)
+        gestures: gestures of its frames, float32 (f, 4), which not every model takes
 
     Returns:
         keys and values of the attention layers and the face's latents, by the names that the backbone graphs use
     """
     features = engine("audio_encoder").run({"waveform": waveform[None]})  # (f + 2m, d)
-    conditioning = {**features, "head_speed": video.head_speed, "face_region": video.face_region}
+    place = {"head_speed": video.head_speed, "face_region": video.face_region, "gestures": gestures}
     reference = {"reference_latents": video.reference_latents, "motion_latents": motion_latents}
-    return {**engine("conditioning").run(conditioning), **engine("reference_net").run(reference)}
+    return {**engine("conditioning").run({**features, **place}), **engine("reference_net").run(reference)}
 
 
 def denoise_clip(
@@ -237,7 +247,7 @@ class Cascade:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
         no_motion = np.zeros((config.motion_frames, *config.latents_shape[1:]), np.float32)  # (n, c, s, s)
         first_clip, motion_latents = after or (0, no_motion)
-        video = condition_video(self.engine, config, portrait, face_box, speed)
+        video = condition_video(self.engine, config, portrait, face_box, speed, seed)
         schedule = functools.cache(self.schedule)
         for piece in clip_audio(_checked(voice), config, first_clip):
             started = time.perf_counter()
@@ -258,6 +268,7 @@ class Cascade:
         steps: Sequence[Step],
         seed: int,
         started: float,
+        gesture_frames: np.ndarray | None = None,
     ) -> DenoisedClip:
         """Generates the latents of one clip: a pure function of what it is given.
 
@@ -269,11 +280,15 @@ class Cascade:
             steps: steps in their order, from `schedule`
             seed: seed of the noise, 0 to 2**64 - 1
             started: time to note as the start, seconds on the clock of `time.perf_counter`
+            gesture_frames: numbers of the frames whose gestures the clip's frames have (f,); None for their own
 
         Raises:
             BundleError: if a graph gives latents that are no finite numbers.
         """
-        conditions = condition_clip(self.engine, video, waveform, motion_latents)
+        if gesture_frames is None:
+            gesture_frames = clip.first_frame + np.arange(self.config.clip_frames)
+        gestures = video.gestures.at(gesture_frames)  # (f, 4)
+        conditions = condition_clip(self.engine, video, waveform, motion_latents, gestures)
         noise = clip_noise(seed, clip.index, self.config.latents_shape)
         latents = denoise_clip(self.engine, steps, conditions, noise)
         values = to_numpy(latents)  # (f, c, s, s)

@@ -43,8 +43,15 @@ def clip_noise(seed: int, clip_index: int, shape: Sequence[int]) -> np.ndarray:
     Raises:
         InputError: if the seed is out of its range.
     """
+    return seeded(seed, clip_index).standard_normal(tuple(shape), dtype=np.float32)
+
+
+def seeded(seed: int, number: int) -> np.random.Generator:
+    """The random numbers of a video's seed that have this number, 0 to 2**64 - 1.
+
+    Raises:
+        InputError: if the seed is out of its range.
+    """
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed is {seed}: choose 0 to {MAX_SEED}")
-    key = np.array([seed, clip_index], dtype=np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key))
-    return generator.standard_normal(tuple(shape), dtype=np.float32)
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))

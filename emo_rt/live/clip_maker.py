@@ -15,13 +15,15 @@ from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
 from emo_rt.errors import InputError
 from emo_rt.limits import MAX_SPEED
-from emo_rt.live.frame import LiveFrame, LivePose
+from emo_rt.live.frame import BEFORE_ALL, LiveFrame, LivePose
 from emo_rt.live.voice_queue import VoiceFrame
 from emo_rt.media.boxes import Box, check_box
 from emo_rt.media.inputs import check_portrait
 
 #: Factor by which a clip may take longer than the last ones did.
 SAFETY = 1.1
+#: Seconds of gestures, and of generated silence, that are walked to and fro.
+IDLE_SECONDS = 8.0
 
 
 class ClipMaker:
@@ -37,6 +39,7 @@ class ClipMaker:
 
     Attributes:
         around: frames of voice on each side of a clip that are heard
+        idle_frames: length of the stretch of gestures that is walked to and fro
 
     Raises:
         InputError: for a portrait, a face box or a speed that cannot be used.
@@ -58,6 +61,7 @@ class ClipMaker:
         self.speed = config.speed if speed is None else speed
         if not 0 <= self.speed <= MAX_SPEED:
             raise InputError(f"speed is {speed}: choose 0 to {MAX_SPEED:g}")
+        self.idle_frames = round(IDLE_SECONDS * config.frames_per_second)
         self.around = config.audio_margin + config.audio_context
         self._portrait, self._face_box = portrait, face_box
         self._conditions: tuple[VideoConditions, list[Step]] | None = None
@@ -66,7 +70,7 @@ class ClipMaker:
 
     def prepare(self) -> None:
         """Encodes the portrait, and lets the engines run once."""
-        video = condition_video(self.cascade.engine, self.config, self._portrait, self._face_box, self.speed)
+        video = condition_video(self.cascade.engine, self.config, self._portrait, self._face_box, self.speed, self.seed)
         self.cascade.warm_up(self.sampling)
         self._conditions = video, self.cascade.schedule(self.sampling)
 
@@ -92,10 +96,14 @@ class ClipMaker:
         self._clips += 1
         video, steps = self._conditions
         waveform = self._window(before, voice)
-        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, started)
+        places = [before[-1].pose.place if before else BEFORE_ALL]
+        for _ in range(config.clip_frames):
+            places.append(places[-1].next(self.idle_frames))
+        gestures = np.array([place.frame for place in places[1:]])
+        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, started, gestures)
         pictures, latents = self.cascade.decode(denoised), to_numpy(denoised.latents)
         self._seconds.append(time.perf_counter() - started)
-        return [LivePose(*pair) for pair in zip(pictures, latents, strict=True)]
+        return [LivePose(*parts) for parts in zip(pictures, latents, places[1:], strict=True)]
 
     def _window(self, before: Sequence[LiveFrame], voice: Sequence[VoiceFrame]) -> np.ndarray:
         """The voice around a clip, float32 (window_samples,), with silence where there is none or it is not known."""

@@ -35,8 +35,6 @@ UNTIL_IDLE = 10
 FADE, FADE_INTERRUPTED = 5, 2
 #: Frames that a face waits before it answers, for each that shares the engines, so that no later clip is late.
 SLACK = 1
-#: Seconds of generated silence that are walked to and fro.
-IDLE_SECONDS = 8.0
 #: Seconds within which a clip of the idle loop is needed.
 IDLE_DUE = 2.0
 #: Seconds without voice after which a voice that was not ended counts as silent.
@@ -262,7 +260,7 @@ class LiveFace:
     def _fade(self, count: int, pose: LivePose | None) -> None:
         """Lets ready frames fade from a pose to idling."""
         if pose is not None:
-            self._idle.go_near(pose.picture)
+            self._idle.go_to(pose.place)
             for each in self._idle.fade_from(pose, count):
                 self._state.ready.append(LiveFrame(each, self._quiet_voice()))
 
@@ -300,7 +298,7 @@ class LiveFace:
             return self._speech_task() if len(state.ready) <= self._clip_length() else None
         if self._speech_within(self._clip_length() + BEFORE_VOICE):
             return self._speech_task(begins=True)
-        if len(self._idle) < IDLE_SECONDS * self.config.frames_per_second:
+        if len(self._idle) < self._maker.idle_frames:
             return self._idle_task()
         return None
 
@@ -318,7 +316,8 @@ class LiveFace:
 
     def _idle_task(self) -> _Task:
         before = [LiveFrame(pose, self._voice.silence()) for pose in self._idle.last(self.config.motion_frames)]
-        return _Task(self._state.generation, before, [], self.config.clip_frames, begins=False, silent=True)
+        hop = min(self.config.clip_frames, self._maker.idle_frames - len(self._idle))
+        return _Task(self._state.generation, before, [], hop, begins=False, silent=True)
 
     def _speech_task(self, *, begins: bool = False) -> _Task | None:
         """The next clip of speech, if there is enough voice for it."""

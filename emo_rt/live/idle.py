@@ -1,20 +1,16 @@
 """What a live face does while nobody speaks: a stretch of generated silence, played to and fro without end.
 
 At its ends the same pictures come in the other order, so there is no seam, and nothing adds up however long it plays.
-After the stretch is generated, idling costs nothing.
+After the stretch is generated, idling costs nothing. Speech walks to and fro along the same stretch of gestures. So a
+face that falls silent has its head where the idle frame at its place has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import cv2
-import numpy as np
-
-from emo_rt.live.frame import LivePose
-
-#: Side of the small pictures by which the idle frame that is most like another one is found, pixels.
-_SIDE = 32
+from emo_rt.live.frame import BEFORE_ALL, LivePose, Place
 
 
 class IdleLoop:
@@ -22,8 +18,7 @@ class IdleLoop:
 
     def __init__(self) -> None:
         self._poses: list[LivePose] = []
-        self._small: list[np.ndarray] = []
-        self._position, self._direction = -1, 1
+        self._place = BEFORE_ALL
 
     def __len__(self) -> int:
         return len(self._poses)
@@ -31,7 +26,6 @@ class IdleLoop:
     def add(self, poses: Sequence[LivePose]) -> None:
         """Appends poses that follow each other, and those before them, smoothly."""
         self._poses += poses
-        self._small += [_small(pose.picture) for pose in poses]
 
     def last(self, count: int) -> list[LivePose]:
         """The poses at the end of the line, at which it may be continued."""
@@ -39,34 +33,26 @@ class IdleLoop:
 
     def next(self) -> LivePose:
         """The next pose."""
-        self._position, self._direction = self._after(self._position, self._direction)
-        return self._poses[self._position]
+        self._place = self._place.next(len(self))
+        return self._at(self._place)
 
     def coming(self, count: int) -> list[LivePose]:
         """The next poses, without taking them."""
-        position, direction, poses = self._position, self._direction, []
+        place, poses = self._place, []
         for _ in range(count):
-            position, direction = self._after(position, direction)
-            poses.append(self._poses[position])
+            place = place.next(len(self))
+            poses.append(self._at(place))
         return poses
 
-    def _after(self, position: int, direction: int) -> tuple[int, int]:
-        if len(self._poses) == 1:
-            return 0, 1
-        if not 0 <= position + direction < len(self._poses):
-            direction = -direction
-        return position + direction, direction
-
-    def go_near(self, picture: np.ndarray) -> None:
-        """Goes on from the pose that is most like a picture, RGB uint8 (R, R, 3)."""
-        small = _small(picture)
-        self._position = int(np.argmin([np.square(each - small).mean() for each in self._small]))
+    def go_to(self, place: Place) -> None:
+        """Goes on from a place, or from the end of a line that is not yet so long."""
+        self._place = Place(min(place.frame, len(self) - 1), place.heading)
 
     def fade_from(self, pose: LivePose, count: int) -> Iterator[LivePose]:
         """The next `count` poses, blended with a pose that fades away."""
         for index in range(count):
             yield pose.blended(self.next(), (index + 1) / (count + 1))
 
-
-def _small(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    def _at(self, place: Place) -> LivePose:
+        """The pose at a place, with the heading with which it is passed."""
+        return replace(self._poses[place.frame], place=place)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
+from training.model.controls import GESTURE_SCALES
 from training.model.model import EmoModel
 from training.model.vae import to_float
 from training.model.warp import composed
@@ -95,22 +96,27 @@ class ConditioningGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, audio_features: Tensor, head_speed: Tensor, face_region: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, audio_features: Tensor, head_speed: Tensor, face_region: Tensor, gestures: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Named tensors of a clip's conditions of voice and place.
 
         Args:
             audio_features: A(f) of the clip and its margins (f + 2m, audio_features).
             head_speed: head rotation speeds (f + 2m,) in degrees per frame.
             face_region: mask (1, 1, resolution, resolution) of 0 and 1.
+            gestures: as in `GestureEncoder.forward` (f, 4), for a model that takes them.
 
         Returns:
             `audio_key_..` and `audio_value_..` (2, f, 2m + 1, channels) of each spatial attention layer, with no voice
-            first; `audio_embedding` (2, f, time_channels) if the config has it; `face_latents` (1, c, h, w);
+            first; `audio_embedding` (2, f, time_channels) and `gesture_embedding` (1, f, time_channels) if the
+            config has them; `face_latents` (1, c, h, w);
             `speed_key_..` and `speed_value_..` (1, f, channels) of each temporal module.
         """
         dtype = dtype_of(self.model)
         both = torch.stack([torch.zeros_like(audio_features), audio_features]).to(dtype)
-        conditions = self.model.voice_and_place(both, head_speed[None].to(dtype), face_region.to(dtype))
+        made = None if gestures is None else gestures[None].to(dtype)
+        conditions = self.model.voice_and_place(both, head_speed[None].to(dtype), face_region.to(dtype), made)
         return {name: at_end(tensor) for name, tensor in conditions.named_tensors().items()}
 
 
@@ -328,6 +334,8 @@ def export_graphs(model: EmoModel) -> dict[str, ExportGraph]:
         "head_speed": torch.full((inner,), config.speed),
         "face_region": _centre(config),
     }
+    if config.gestures:
+        voice["gestures"] = torch.zeros(config.clip_frames, len(GESTURE_SCALES))
     faces = {
         "reference_latents": random.normal(1, *frame),
         "motion_latents": random.normal(config.motion_frames, *frame),

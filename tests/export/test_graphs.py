@@ -28,8 +28,9 @@ from training.model.model import EmoModel
         {"attention_levels": (False, True), "temporal_levels": (False, True), "audio_in_time_embedding": False},
         {"attention_levels": (True, True), "layers_per_block": 2},
         {"portrait_warp": True, "vae_shortcut": True},
+        {"gestures": True, "audio_in_time_embedding": False},
     ],
-    ids=["test", "paper", "deep", "wide", "warp"],
+    ids=["test", "paper", "deep", "wide", "warp", "gestures"],
 )
 def test_a_cached_step_with_its_own_deep_features_is_the_full_step(changes: dict[str, object], name: str) -> None:
     torch.manual_seed(0)

@@ -80,13 +80,16 @@ class Inputs:
         self.head_speed: Tensor | None = torch.rand(batch, inner, generator=generator) * 3
         self.face_region = torch.zeros(batch, 1, config.resolution, config.resolution)
         self.face_region[:, :, 8:24, 8:24] = 1
+        self.gestures: Tensor | None = torch.randn(
+            batch, config.clip_frames, 4, generator=torch.Generator().manual_seed(seed)
+        )
         self.reference_latents = latents(config, batch, seed=seed + 1)
         self.motion_latents = latents(config, batch, config.motion_frames, seed=seed + 2)
 
     def conditions(self, model: EmoModel) -> Conditions:
         """Conditions that `model` makes of these inputs."""
         return Conditions.merged(
-            model.voice_and_place(self.audio_features, self.head_speed, self.face_region),
+            model.voice_and_place(self.audio_features, self.head_speed, self.face_region, self.gestures),
             model.portrait_and_motion(self.reference_latents, self.motion_latents),
         )
 

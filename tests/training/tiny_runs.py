@@ -7,11 +7,14 @@ from typing import Any
 
 from tiny_models import emo_model
 
+from training.model.model import EmoModel
 from training.stages.recipe import Recipe
 from training.stages.trainer import Trainer, TrainingOptions
 
 
-def trainer(stage: str, clips: Path, out: Path, recipe: Recipe | None = None, **options: Any) -> Trainer:
-    """A run of a stage, with the test size's recipe if none is given, and other `TrainingOptions`."""
+def trainer(
+    stage: str, clips: Path, out: Path, recipe: Recipe | None = None, model: EmoModel | None = None, **options: Any
+) -> Trainer:
+    """A run of a stage: the test size's recipe and model if none is given, and other `TrainingOptions`."""
     recipe = recipe or Recipe.load("emo-test", stage)
-    return Trainer(emo_model(), stage, recipe, TrainingOptions(data=clips, out=out, **options))
+    return Trainer(model or emo_model(), stage, recipe, TrainingOptions(data=clips, out=out, **options))

@@ -31,6 +31,7 @@ ABLATIONS = {
     "maps of portrait and motion frames": "known_maps",
     "face locator": "face_latents",
     "speed layers": "speed",
+    "gestures": "gesture_embedding",
 }
 
 
@@ -112,6 +113,8 @@ def _of_model(model: EmoModel) -> list[str]:
         missing.add("voice in the time embedding")
     if not config.known_frames_in_latents:
         missing.add("maps of portrait and motion frames")
+    if not config.gestures:
+        missing.add("gestures")
     return [name for name in ABLATIONS if name not in missing]
 
 

@@ -167,7 +167,7 @@ def _batch(model: EmoModel, windows: Sequence[_Window]) -> TrainingBatch:
     """The windows with their portraits and right voices, and the mouth's place as the weight of the loss."""
     config, device = model.config, next(model.parameters()).device
     n, f = config.motion_frames, config.clip_frames
-    portraits, frames, voices, speeds, regions, mouths = [], [], [], [], [], []
+    portraits, frames, voices, speeds, gestures, regions, mouths = [], [], [], [], [], [], []
     for window in windows:
         clip, first = window.clip, window.first
         pictures = np.concatenate([portrait_of(clip)[0][None], clip.frames[first - n : first + f]])
@@ -177,6 +177,8 @@ def _batch(model: EmoModel, windows: Sequence[_Window]) -> TrainingBatch:
         voices.append(voice_window(config, clip.waveform, first))
         around = np.arange(first - config.audio_margin, first + f + config.audio_margin)
         speeds.append(torch.from_numpy(clip.head_speed[around.clip(0, len(clip.head_speed) - 1)]).float())
+        turned = clip.rotation[first : first + f] - clip.rotation[int(clip.mouth_opening.argmin())]
+        gestures.append(torch.from_numpy(np.column_stack([turned, clip.blink[first : first + f]])).float())
         faces, lips = (torch.from_numpy(boxes[first : first + f]) for boxes in (clip.face_box, clip.mouth_box))
         regions.append(region_around(faces, config.resolution, config.face_region_margin))
         mouths.append(latent_shares(lips, config, MOUTH_MARGIN))
@@ -188,6 +190,7 @@ def _batch(model: EmoModel, windows: Sequence[_Window]) -> TrainingBatch:
         waveform=torch.stack(voices).to(device),
         head_speed=torch.stack(speeds).to(device),
         face_region=torch.stack(regions).to(device),
+        gestures=torch.stack(gestures).to(device),
         loss_weight=torch.stack(mouths).to(device),
     )
 
@@ -207,7 +210,7 @@ def _denoised_once(model: EmoModel, windows: Sequence[_Window], seed: int) -> tu
     right, wrong = model.audio_encoder(voices).chunk(2)
     predictions, losses = [], []
     for features in (right, wrong, torch.zeros_like(right)):
-        place = model.voice_and_place(features, batch.head_speed, batch.face_region)
+        place = model.voice_and_place(features, batch.head_speed, batch.face_region, batch.gestures)
         conditions = Conditions.merged(place, faces)
         output = composed(model.backbone(noisy, timestep, conditions), conditions, model.vae)
         prediction = denoised_latents(scheduler, output, timestep, noisy)

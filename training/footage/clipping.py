@@ -132,12 +132,13 @@ def _voice(sound: np.ndarray | None, start: float, first: int, frames: int) -> n
 
 
 def _clip(window: Window, frames: np.ndarray, voice: np.ndarray, reader: FaceReader | None) -> TrainingClip:
-    rotation = window.rotation
+    unknown = np.zeros(0, np.float32)
+    rotation, blink = window.rotation, unknown
     if not len(rotation) and reader:
-        rotation = _smoothed(reader.read(frames).rotation)
+        reading = reader.read(frames)
+        rotation, blink = _smoothed(reading.rotation), reading.blink.clip(0, 1).astype(np.float32)
     scale = frames.shape[1] / window.crop.width
     corner = np.array([window.crop.x, window.crop.y, 0, 0])
-    unknown = np.zeros(0, np.float32)
     return TrainingClip(
         frames=frames,
         waveform=voice,
@@ -148,6 +149,7 @@ def _clip(window: Window, frames: np.ndarray, voice: np.ndarray, reader: FaceRea
         face_box=((window.face_box - corner) * scale).astype(np.float32),
         mouth_box=((window.mouth_box - corner) * scale).astype(np.float32),
         phoneme_class=unknown,
+        blink=blink,
     )
 
 

@@ -145,6 +145,8 @@ class Backbone(UNet):
         if conditions.known_maps is not None:
             maps = maps + conditions.known_maps[:, None]
         embedding = time_embedding[:, None]
+        if conditions.gesture_embedding is not None:
+            embedding = embedding + conditions.gesture_embedding
         if conditions.audio_embedding is not None:
             embedding = embedding + conditions.audio_embedding
             maps = maps.expand(embedding.shape[0], -1, -1, -1, -1)

@@ -29,6 +29,7 @@ class Conditions:
     Attributes:
         audio: keys and values of the voice for each spatial attention layer, each (b, f, 2m + 1, c).
         audio_embedding: map of the voice that is added to the time embedding, (b, f, time_channels).
+        gesture_embedding: map of the gestures that is added to the time embedding, (b, f, time_channels).
         face_latents: encoded face region that is added to the noisy latents, (b, latent_channels, h, w).
         speed: keys and values of the head speed for each temporal module, each (b, f, c).
         reference: keys and values of the portrait for each spatial attention layer, each (b, hw, c).
@@ -43,6 +44,7 @@ class Conditions:
 
     audio: Mapping[int, KeyValue] = field(default_factory=dict)
     audio_embedding: Tensor | None = None
+    gesture_embedding: Tensor | None = None
     face_latents: Tensor | None = None
     speed: Mapping[int, KeyValue] = field(default_factory=dict)
     reference: Mapping[int, KeyValue] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Conditions:
         conditions = cls(
             audio=_numbered("audio", tensors),
             audio_embedding=tensors.get("audio_embedding"),
+            gesture_embedding=tensors.get("gesture_embedding"),
             face_latents=tensors.get("face_latents"),
             speed=_numbered("speed", tensors),
             reference=_numbered("reference", tensors),
@@ -97,6 +100,7 @@ class Conditions:
         tensors: dict[str, Tensor | None] = {
             **_named("audio", self.audio),
             "audio_embedding": self.audio_embedding,
+            "gesture_embedding": self.gesture_embedding,
             "face_latents": self.face_latents,
             **_named("speed", self.speed),
             **_named("reference", self.reference),

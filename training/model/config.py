@@ -46,6 +46,9 @@ class EmoConfig:
         portrait_warp: whether it predicts instead how the portrait's pixels move, how much of them each frame shows,
             and what is new in the rest (*ours*: a face stays as sharp as the portrait, and a head that turns leaves no
             ghost).
+        gestures: whether each frame is told how far the head is turned and the eyes are shut (*ours*: what neither the
+            voice nor the frames before tell, a model that samples in one step leaves out: the mean of all turns is a
+            head that keeps still).
         clip_frames: f, number of frames that are generated at once (paper: 12).
         motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
         temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).
@@ -92,6 +95,7 @@ class EmoConfig:
     audio_in_time_embedding: bool = False
     known_frames_in_latents: bool = False
     portrait_warp: bool = False
+    gestures: bool = False
     clip_frames: int = 12
     motion_frames: int = 4
     temporal_positions: int = 32

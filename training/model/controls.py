@@ -1,4 +1,4 @@
-"""Controls: where the face may be, and how fast the head turns (paper, sections 1 and 3.2)."""
+"""Controls: where the face may be, how fast the head turns (paper, sections 1 and 3.2), and gestures (*ours*)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from training.model.config import EmoConfig
+
+#: What counts as 1 of each gesture: degrees of yaw, pitch and roll, and shut eyes.
+GESTURE_SCALES = (5.0, 5.0, 5.0, 0.5)
 
 
 class FaceLocator(nn.Module):
@@ -60,3 +63,27 @@ class SpeedEncoder(nn.Module):
         nearby = self.buckets(head_speed).unfold(1, 2 * self.margin + 1, 1)  # [b, f, d, 2m + 1]
         tokens: Tensor = self.mlp(nearby.transpose(2, 3).flatten(2))
         return tokens + self.positions[:, : tokens.shape[1]]
+
+
+class GestureEncoder(nn.Module):
+    """Encoder of gestures: how far the head is turned and the eyes are shut in each frame (*ours*)."""
+
+    scales: Tensor
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__()
+        self.register_buffer("scales", torch.tensor(GESTURE_SCALES), persistent=False)
+        last = nn.Linear(config.time_channels, config.time_channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(nn.Linear(len(GESTURE_SCALES), config.time_channels), nn.SiLU(), last)
+
+    def forward(self, gestures: Tensor) -> Tensor:
+        """Gestures (b, f, 4) to embeddings (b, f, time_channels) that are added to the time embedding.
+
+        Args:
+            gestures: yaw, pitch and roll of the head against the portrait's in degrees, and closing of the eyes from 0,
+                open, to 1, shut.
+        """
+        out: Tensor = self.layers(gestures / self.scales)
+        return out

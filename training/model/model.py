@@ -21,7 +21,7 @@ from training.model.audio import AudioEncoder, AudioProjection
 from training.model.backbone import Backbone, has_motion
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.controls import FaceLocator, SpeedEncoder
+from training.model.controls import FaceLocator, GestureEncoder, SpeedEncoder
 from training.model.reference_net import ReferenceNet
 from training.model.vae import VAE
 
@@ -47,20 +47,37 @@ class EmoModel(nn.Module):
         self.audio_projection = AudioProjection(config)
         self.face_locator = FaceLocator(config)
         self.speed_encoder = SpeedEncoder(config)
+        self.gesture_encoder = GestureEncoder(config) if config.gestures else None
 
-    def voice_and_place(self, audio_features: Tensor, head_speed: Tensor | None, face_region: Tensor) -> Conditions:
-        """Conditions of the voice, the head speed and the face region.
+    def voice_and_place(
+        self,
+        audio_features: Tensor,
+        head_speed: Tensor | None,
+        face_region: Tensor,
+        gestures: Tensor | None = None,
+    ) -> Conditions:
+        """Conditions of the voice, the head speed, the face region and the gestures.
 
         Args:
             audio_features: A(f) of the frames and their margins (b, f + 2m, audio_features); zeros mean no voice.
             head_speed: head rotation speeds (b, f + 2m) in degrees per frame; None leaves the speed layers out.
             face_region: mask (b, 1, resolution, resolution) of 0 and 1.
+            gestures: as in `GestureEncoder.forward` (b, f, 4), for a model that takes them.
         """
         voice = self.backbone.audio_conditions(self.audio_projection(audio_features))
-        place = Conditions(face_latents=self.face_locator(face_region))
+        place = self.place(face_region, gestures)
         if head_speed is None:
             return Conditions.merged(voice, place)
         return Conditions.merged(voice, place, self.backbone.speed_conditions(self.speed_encoder(head_speed)))
+
+    def place(self, face_region: Tensor, gestures: Tensor | None = None) -> Conditions:
+        """Conditions of the face region and the gestures, as in `voice_and_place`."""
+        region = self.face_locator(face_region)
+        if self.gesture_encoder is None:
+            return Conditions(face_latents=region)
+        if gestures is None:
+            raise ValueError(f"{self.config.name} takes the gestures of each frame, and there are none")
+        return Conditions(face_latents=region, gesture_embedding=self.gesture_encoder(gestures))
 
     def portrait_and_motion(
         self, reference_latents: Tensor, motion_latents: Tensor, portrait_pull: float = 0.0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from emo_rt.cascade.audio import clip_window, samples_per_frame, window
+from emo_rt.cascade.gestures import Gestures
 from emo_rt.media.boxes import Box, face_region
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
@@ -63,12 +64,14 @@ class EmoPipeline:
         region = torch.from_numpy(face_region(face_box, config.resolution, config.face_region_margin)).to(device)
         motion = reference.new_zeros(1, config.motion_frames, *reference.shape[1:])
         head_speed = torch.full((1, config.clip_frames + 2 * config.audio_margin), speed, device=device)
+        gestures = Gestures(seed, speed, config.frames_per_second)
         video: list[np.ndarray] = []
         for clip, first_frame in enumerate(range(0, frames, config.clip_frames)):
             features = model.audio_encoder(voice_window(config, waveform, first_frame)[None].to(device))
             faces = model.portrait_and_motion(reference, motion, config.portrait_pull)
+            made = torch.from_numpy(gestures.at(first_frame + np.arange(config.clip_frames)))[None].to(device)
             voiced, unvoiced = (
-                Conditions.merged(model.voice_and_place(heard, head_speed, region), faces)
+                Conditions.merged(model.voice_and_place(heard, head_speed, region, made), faces)
                 for heard in (features, torch.zeros_like(features))
             )
             philox = np.random.Philox(key=np.array([seed, clip], np.uint64))

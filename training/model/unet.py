@@ -111,7 +111,8 @@ class UNet(nn.Module):
 
         Args:
             maps: feature maps (b, block_out_channels[0], h, w).
-            embedding: time embeddings (b, time_channels), or (1, time_channels) for the whole batch.
+            embedding: time embeddings (b, time_channels), or (1, time_channels) for the whole batch. Where the batch
+                grows to k·b, they are repeated.
             visit: function that is called behind each residual block that an attention layer or a temporal module may
                 follow, in order. It may return k maps for each of its input, and the batch grows to k·b.
             deep_features: deep features of an earlier walk, in place of the output of all levels but the outermost,
@@ -123,10 +124,13 @@ class UNet(nn.Module):
         """
         skips = [maps]
 
+        def embedded(maps: Tensor) -> Tensor:
+            return embedding if embedding.shape[0] == 1 else repeat(embedding, maps.shape[0])
+
         def descend(level: nn.Module, maps: Tensor) -> Tensor:
             assert isinstance(level, Level)
             for position, resnet in enumerate(level.resnets):
-                maps = level.visit(position, resnet(maps, embedding), visit)
+                maps = level.visit(position, resnet(maps, embedded(maps)), visit)
                 skips.append(maps)
             return maps
 
@@ -134,7 +138,7 @@ class UNet(nn.Module):
             assert isinstance(level, Level)
             for position, resnet in enumerate(level.resnets):
                 skip = repeat(skips.pop(), maps.shape[0])
-                maps = level.visit(position, resnet(torch.cat([maps, skip], 1), embedding), visit)
+                maps = level.visit(position, resnet(torch.cat([maps, skip], 1), embedded(maps)), visit)
             for upsample in level.upsamplers:
                 maps = upsample(maps)
             return maps
@@ -146,8 +150,8 @@ class UNet(nn.Module):
                 maps = above.downsamplers[0](maps)
                 skips.append(maps)
                 maps = descend(level, maps)
-            maps = self.mid_block.visit(0, self.mid_block.resnets[0](maps, embedding), visit)
-            deep_features = self.mid_block.resnets[1](maps, embedding)
+            maps = self.mid_block.visit(0, self.mid_block.resnets[0](maps, embedded(maps)), visit)
+            deep_features = self.mid_block.resnets[1](maps, embedded(maps))
             for level in self.up_blocks[:-1]:
                 deep_features = ascend(level, deep_features)
         return ascend(self.up_blocks[-1], deep_features), deep_features

@@ -19,6 +19,8 @@ class TrainingBatch:
         position: index of the frame (b,) in the clip that its window of sound is for; None for videos
         head_speed: head speeds in degrees per frame (b, f + 2m); None if that of a clip is unknown
         face_region: masks of the face region (b, 1, resolution, resolution)
+        gestures: yaw, pitch and roll of the head against the reference frame's in degrees, and closing of the eyes
+            (b, f, 4), 0 where they are unknown
         loss_weight: weights of the squared error (b, f, 1, h, w), larger in the face and at the mouth
         before: batch of the f frames before these
         landmarks: x and y in pixels of the face mesh (b, f, 468, 2), NaN if unknown; None if no clip knows any
@@ -31,6 +33,7 @@ class TrainingBatch:
     waveform: Tensor | None
     head_speed: Tensor | None
     face_region: Tensor
+    gestures: Tensor
     loss_weight: Tensor
     position: Tensor | None = None
     before: TrainingBatch | None = None

@@ -354,6 +354,7 @@ class ClipFolder:
             waveform=self._sound(places.clip, places.first) if video else None,
             head_speed=self._head_speed(places, frames) if video and clips.knows_speed else None,
             face_region=region_around(clips.face_box[shown], config.resolution, margin),
+            gestures=self._gestures(places, shown),
             loss_weight=error_weights(clips.face_box[shown], clips.mouth_box[shown], config, weights),
             landmarks=None if clips.landmarks is None else clips.landmarks[shown].float(),
             reference_landmarks=None if clips.landmarks is None else clips.landmarks[places.reference].float(),
@@ -364,6 +365,12 @@ class ClipFolder:
         config = self.config
         around = config.audio_margin + config.audio_context
         return self.tensors.sound(clip, first - around, config.audio_window_frames)
+
+    def _gestures(self, places: _Places, shown: Tensor) -> Tensor:
+        """Gestures (b, f, 4) of the frames `shown` (b, f): the head is turned away from the reference frame's."""
+        gestures = self.tensors.gestures
+        away = gestures[shown, :3] - gestures[places.reference, None, :3]
+        return torch.cat([away, gestures[shown, 3:]], -1)
 
     def _head_speed(self, places: _Places, frames: int) -> Tensor:
         """Head speeds (b, f + 2m) in degrees per frame; beyond the ends of a clip, the speed at the end repeats."""

@@ -27,6 +27,7 @@ class ClipTensors:
         mouth_box: the same of the mouth (t, 4)
         waveform: sound of each frame (t, samples), zeros where there is none
         head_speed: degrees per frame (t,), infinite where it is unknown, since the head may move
+        gestures: yaw, pitch and roll of the head in degrees, and closing of the eyes (t, 4); 0 where they are unknown
         mouth: opening and width (t, 2); 0 where they are unknown
         phoneme_class: what is said (t, 2) at 50 Hz; 0 where it is unknown
         landmarks: x and y in pixels of the face mesh (t, 468, 2) in float16, NaN where they are unknown; None if no
@@ -43,6 +44,7 @@ class ClipTensors:
     mouth_box: Tensor
     waveform: Tensor
     head_speed: Tensor
+    gestures: Tensor
     mouth: Tensor
     phoneme_class: Tensor
     landmarks: Tensor | None
@@ -96,6 +98,7 @@ class ClipTensors:
             mouth_box=laid("mouth_box", 4, 0),
             waveform=laid("waveform", samples, 0),
             head_speed=laid("head_speed", 1, np.inf)[:, 0],
+            gestures=torch.cat([laid("rotation", 3, 0), laid("blink", 1, 0)], 1),
             mouth=torch.cat([laid("mouth_opening", 1, 0), laid("mouth_width", 1, 0)], 1),
             phoneme_class=laid("phoneme_class", 2, 0, np.int64),
             landmarks=landmarks,

@@ -72,8 +72,8 @@ def random_view(clip: TrainingClip, number: int, side: int) -> View:
 
 
 def seen(clip: TrainingClip, view: View, device: torch.device) -> TrainingClip:
-    """The clip as a view shows it. Yaw, roll and gaze keep their signs: no stage learns from them. A landmark keeps its
-    number, so that in a mirrored view the left eye's are at the right one.
+    """The clip as a view shows it. In a mirrored view the head turns, and looks, to the other side. A landmark keeps
+    its number, so that the left eye's are at the right one.
 
     Args:
         clip: clip, with or without its frames
@@ -93,8 +93,15 @@ def seen(clip: TrainingClip, view: View, device: torch.device) -> TrainingClip:
     if len(landmarks):
         landmarks = (landmarks - np.array([left, top], np.float32)) * np.float32(side / size)
         landmarks[..., 0] = side - landmarks[..., 0] if view.mirrored else landmarks[..., 0]
+    sides = np.float32(-1 if view.mirrored else 1)
     return replace(
-        clip, frames=frames, face_box=moved(clip.face_box), mouth_box=moved(clip.mouth_box), landmarks=landmarks
+        clip,
+        frames=frames,
+        face_box=moved(clip.face_box),
+        mouth_box=moved(clip.mouth_box),
+        landmarks=landmarks,
+        rotation=clip.rotation * np.array([sides, 1, sides], np.float32) if clip.knows("rotation") else clip.rotation,
+        gaze=clip.gaze * np.array([sides, 1], np.float32) if clip.knows("gaze") else clip.gaze,
     )
 
 

@@ -68,7 +68,11 @@ def train_all_stages(
 def _clips_with_latents(model: EmoModel, recipes: Mapping[str, Recipe], options: TrainingOptions) -> ClipFolder:
     """The clips that all stages on latents can learn from."""
     learners = {stage: recipe for stage, recipe in recipes.items() if stage in DIFFUSION_STAGES}
-    needs = {field for stage, recipe in learners.items() for field in required_fields(stage, recipe.knows_speed)}
+    needs = {
+        field
+        for stage, recipe in learners.items()
+        for field in required_fields(stage, model.config, recipe.knows_speed)
+    }
     return ClipFolder(
         options.data,
         model.config,

@@ -12,7 +12,7 @@ from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
 from training.model.warp import WARP_MAPS, WARP_POINTS, composed
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
-from training.stages.movement import landmark_error, movement_error
+from training.stages.movement import EYELID_WEIGHT, eyelid_error, landmark_error, movement_error
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
 
@@ -137,7 +137,8 @@ class StageLoss:
             loss = recipe.movement_weight * movement_error(maps, portrait, frames, weight)
         if recipe.landmark_weight and batch.landmarks is not None and batch.reference_landmarks is not None:
             places = batch.landmarks / side, batch.reference_landmarks / side
-            loss = loss + recipe.landmark_weight * landmark_error(maps, *places, weight)
+            eyelids = EYELID_WEIGHT * eyelid_error(maps, *places, batch.gestures[..., 3])
+            loss = loss + recipe.landmark_weight * (landmark_error(maps, *places, weight) + eyelids)
         return loss
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:
@@ -148,6 +149,7 @@ class StageLoss:
             heard: whether each sample hears its voice (b,); None means that all do
         """
         model, portrait, region = self.model, batch.reference_latents.to(self.dtype), batch.face_region.to(self.dtype)
+        gestures = batch.gestures.to(self.dtype)
         no_motion = portrait.new_zeros(len(portrait), model.config.motion_frames, *portrait.shape[1:])
         faces = Conditions.merged(
             model.backbone.reference_conditions(model.reference_net(portrait)[0]),
@@ -155,12 +157,12 @@ class StageLoss:
             model.warp_conditions(portrait),
         )
         if batch.waveform is None or batch.position is None:
-            return Conditions.merged(faces, Conditions(face_latents=model.face_locator(region)))
+            return Conditions.merged(faces, model.place(region, gestures))
         heard_around = 2 * model.config.audio_margin + 1  # frames of features that one frame hears
         wanted = batch.position[:, None] + torch.arange(heard_around, device=self.device)
         features = self._features(batch.waveform, heard)
         features = features.gather(1, wanted[..., None].expand(-1, -1, features.shape[-1]))
-        return Conditions.merged(faces, model.voice_and_place(features, None, region))
+        return Conditions.merged(faces, model.voice_and_place(features, None, region, gestures))
 
     @torch.no_grad()
     def _features(self, waveform: Tensor, heard: Tensor | None) -> Tensor:
@@ -190,8 +192,9 @@ class StageLoss:
         if self.stage == "speed" or self.recipe.knows_speed:
             assert batch.head_speed is not None
             head_speed = batch.head_speed.to(self.dtype)
+        region, gestures = batch.face_region.to(self.dtype), batch.gestures.to(self.dtype)
         return Conditions.merged(
-            model.voice_and_place(features, head_speed, batch.face_region.to(self.dtype)),
+            model.voice_and_place(features, head_speed, region, gestures),
             model.portrait_and_motion(batch.reference_latents.to(self.dtype), motion),
         )
 

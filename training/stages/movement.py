@@ -6,11 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, grid_sample
 
-from training.clips.face_mesh import LIP_CORNERS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import EYELIDS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.model.warp import REACH, WARP_POINTS, moved_portrait, warp_points
 
 #: Weight of what is seen of the portrait against where it is.
 SEEN_WEIGHT = 0.1
+
+#: Weight of the error at the eyelids beside that of the whole face.
+EYELID_WEIGHT = 1.0
+#: Weight of open eyes against shut ones, which are rare.
+OPEN_EYES = 0.1
 
 _OPENING = (LIP_CORNERS[0], *UPPER_LIP, LIP_CORNERS[1], *reversed(LOWER_LIP))
 _LOOKS = 2  # places in each direction for which a point of the warp stands
@@ -44,13 +49,27 @@ def landmark_error(maps: Tensor, landmarks: Tensor, reference: Tensor, weight: T
         weight: weight of each latent (b·f, 1, h, w), which its landmarks have too
     """
     points = warp_points(maps)
-    here, there = landmarks.flatten(0, 1), reference.repeat_interleave(landmarks.shape[1], 0)
-    known = here.isfinite().all(-1) & there.isfinite().all(-1)
-    here, there = here.nan_to_num(), there.nan_to_num()
-    distance = (_at(points[:, :2], here) + (here - there) / REACH).abs().sum(-1)
+    here, known, distance = _distances(points, landmarks, reference)
     wrong = binary_cross_entropy_with_logits(points[:, 2], 1 - between_lips(here, points.shape[-1]), reduction="none")
-    somewhere, everywhere = _at(weight, here)[..., 0] * known, _at_points(weight)[:, 0] * known.all(-1)[:, None, None]
-    return _mean(distance, somewhere) + SEEN_WEIGHT * _mean(wrong, everywhere)
+    places = _at(weight, here)[..., 0] * known
+    everywhere = _at_points(weight)[:, 0] * known.all(-1)[:, None, None]
+    return _mean(distance, places) + SEEN_WEIGHT * _mean(wrong, everywhere)
+
+
+def eyelid_error(maps: Tensor, landmarks: Tensor, reference: Tensor, closing: Tensor) -> Tensor:
+    """Error () of where a warp takes the eyelids from. In the whole face they hardly count: they are small, and blink
+    seldom.
+
+    Args:
+        maps: as in `landmark_error`
+        landmarks: as in `landmark_error`
+        reference: as in `landmark_error`
+        closing: how far the eyes are shut in each frame (b, f), from 0 to 1
+    """
+    # An index of numbers would be copied to a GPU at each step, which a CUDA graph cannot capture.
+    here, there = (torch.stack([each[..., lid, :] for lid in EYELIDS], -2) for each in (landmarks, reference))
+    _, known, distance = _distances(warp_points(maps), here, there)
+    return _mean(distance, known * (OPEN_EYES + closing.flatten()[:, None]))
 
 
 def between_lips(landmarks: Tensor, side: int) -> Tensor:
@@ -71,6 +90,21 @@ def between_lips(landmarks: Tensor, side: int) -> Tensor:
     right = crossed[..., None] & (at[..., None] > line)  # (n, edges, rows, columns)
     inside = right.sum(1) % 2
     return avg_pool2d(inside.float(), _LOOKS)
+
+
+def _distances(points: Tensor, landmarks: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places of landmarks in each frame (n, k, 2), whether they are known (n, k), and how far from the true place in
+    the portrait a warp takes them (n, k), in REACH.
+
+    Args:
+        points: points of the warp (n, 3, side, side)
+        landmarks: x and y in each frame (b, f, k, 2), in widths of the picture
+        reference: x and y in the portrait (b, k, 2)
+    """
+    here, there = landmarks.flatten(0, 1), reference.repeat_interleave(landmarks.shape[1], 0)
+    known = here.isfinite().all(-1) & there.isfinite().all(-1)
+    here, there = here.nan_to_num(), there.nan_to_num()
+    return here, known, (_at(points[:, :2], here) + (here - there) / REACH).abs().sum(-1)
 
 
 def _at(pictures: Tensor, places: Tensor) -> Tensor:

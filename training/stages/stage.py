@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
 #: The stages in the order in which they train. The decoder stage is optional.
@@ -17,10 +18,14 @@ REQUIRED_FIELDS = {
     "speed": ("waveform", "head_speed"),
 }
 
+#: Fields that they must have too where a model takes gestures. Eyes count as open where nothing is known of them.
+GESTURE_FIELDS = ("rotation",)
 
-def required_fields(stage: str, knows_speed: bool = False) -> tuple[str, ...]:
+
+def required_fields(stage: str, config: EmoConfig, knows_speed: bool = False) -> tuple[str, ...]:
     """Fields that the clips of a stage must have; a video stage that knows the head speed has those of the next."""
-    return REQUIRED_FIELDS.get("speed" if knows_speed else stage, ())
+    fields = REQUIRED_FIELDS.get("speed" if knows_speed else stage, ())
+    return (*fields, *GESTURE_FIELDS) if config.gestures and stage in DIFFUSION_STAGES else fields
 
 
 def trained_parameters(model: EmoModel, stage: str, hears: bool = False, knows_speed: bool = False) -> list[str]:
@@ -37,6 +42,7 @@ def trained_parameters(model: EmoModel, stage: str, hears: bool = False, knows_s
         part = name.split(".", 1)[0]
         temporal, speed = "motion_modules" in name, "_speed" in name
         audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
+        faces = ("backbone", "reference_net", "face_locator", "gesture_encoder")
         if stage == "vae":
             return part == "vae"
         if stage == "audio":
@@ -46,11 +52,11 @@ def trained_parameters(model: EmoModel, stage: str, hears: bool = False, knows_s
                 ("vae.autoencoder.decoder.", "vae.autoencoder.post_quant_conv.", "vae.shortcut_decoder.")
             )
         if stage == "image":
-            trained = ("backbone", "reference_net", "face_locator", *(("audio_projection",) if hears else ()))
+            trained = (*faces, *(("audio_projection",) if hears else ()))
             return part in trained and not (temporal or (audio and not hears))
         if stage == "video":
-            trained = ("backbone", "reference_net", "face_locator", "audio_projection")
-            return part in (*trained, *(("speed_encoder",) if knows_speed else ())) and (knows_speed or not speed)
+            trained = (*faces, "audio_projection", *(("speed_encoder",) if knows_speed else ()))
+            return part in trained and (knows_speed or not speed)
         return part == "speed_encoder" or (part == "backbone" and temporal)
 
     return [name for name, _ in model.named_parameters() if trains(name)]

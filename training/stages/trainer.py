@@ -308,7 +308,7 @@ class Trainer:
             directory,
             self.model.config,
             self.model.vae.eval() if self.stage not in ("vae", "decoder", "audio") else None,
-            needs=required_fields(self.stage, self.recipe.knows_speed),
+            needs=required_fields(self.stage, self.model.config, self.recipe.knows_speed),
             processes=(self.accelerator.process_index, self.accelerator.num_processes),
             pictures=self.stage != "audio",
             shortest=self.recipe.shortest_clip(self.stage, self.model.config),

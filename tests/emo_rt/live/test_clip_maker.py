@@ -7,10 +7,11 @@ import pytest
 
 from emo_rt.bundle import Bundle
 from emo_rt.cascade.cascade import Cascade
+from emo_rt.cascade.gestures import Gestures
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.errors import InputError
 from emo_rt.live.clip_maker import ClipMaker
-from emo_rt.live.frame import LiveFrame
+from emo_rt.live.frame import LiveFrame, Place
 from emo_rt.live.voice_queue import VoiceQueue
 from emo_rt.media.boxes import Box
 
@@ -46,6 +47,27 @@ def test_clips_are_those_of_a_video_where_all_of_the_voice_is_known(cascade: Cas
         poses = maker.make(made, list(queue))
         np.testing.assert_array_equal(np.stack([pose.picture for pose in poses]), clip)
         made += [LiveFrame(pose, queue.next()) for pose in poses]
+
+
+def test_clips_walk_to_and_fro_along_one_stretch_of_gestures(
+    cascade: Cascade, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def at(_: Gestures, frames: np.ndarray) -> np.ndarray:
+        asked.extend(frames.tolist())
+        return np.zeros((len(frames), 4), np.float32)
+
+    monkeypatch.setattr(Gestures, "at", at)
+    queue, maker = VoiceQueue(cascade.config, 16000), new_maker(cascade, picture)
+    queue.pad(200)
+    asked.clear()
+    maker.idle_frames = 10
+    made: list[LiveFrame] = []
+    for _ in range(4):
+        made += [LiveFrame(pose, queue.next()) for pose in maker.make(made, list(queue))]
+    assert asked == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3]
+    assert made[12].pose.place == Place(6, heading=-1)
 
 
 def test_what_is_not_known_of_the_voice_is_silence(cascade: Cascade, picture: np.ndarray) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from emo_rt.live.frame import LivePose
+from emo_rt.live.frame import LivePose, Place
 from emo_rt.live.idle import IdleLoop
 
 
 def pose(value: int) -> LivePose:
-    return LivePose(np.full((8, 8, 3), value, np.uint8), np.full((1, 2, 2), value, np.float32))
+    return LivePose(np.full((8, 8, 3), value, np.uint8), np.full((1, 2, 2), value, np.float32), Place(value))
 
 
 def values(poses: list[LivePose]) -> list[int]:
@@ -44,9 +44,21 @@ def test_what_comes_is_told_without_taking_it() -> None:
     assert coming == values([loop.next() for _ in range(4)])
 
 
-def test_it_fades_from_a_pose_to_the_nearest_one() -> None:
+def test_it_fades_from_a_pose_to_those_after_its_place() -> None:
     loop = loop_of(0, 100, 200)
-    loop.go_near(pose(110).picture)
+    loop.go_to(Place(1, heading=-1))
     faded = list(loop.fade_from(pose(110), 1))
-    assert values(faded) == [155]  # half way to 200, which follows 100
-    np.testing.assert_allclose(faded[0].latents, 155)
+    assert values(faded) == [55]  # half way to 0, which comes after 100 on the way back
+    np.testing.assert_allclose(faded[0].latents, 55)
+    assert faded[0].place == Place(0, heading=-1)
+
+
+def test_a_place_beyond_what_is_made_is_the_end() -> None:
+    loop = loop_of(0, 10, 20)
+    loop.go_to(Place(150))
+    assert values([loop.next(), loop.next()]) == [10, 0]
+
+
+def test_a_pose_is_passed_in_both_directions() -> None:
+    loop = loop_of(0, 10, 20)
+    assert [loop.next().place for _ in range(5)] == [Place(0), Place(1), Place(2), Place(1, -1), Place(0, -1)]

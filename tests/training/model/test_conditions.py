@@ -146,6 +146,23 @@ def test_it_matters_when_the_head_turns(model: EmoModel, inputs: Inputs) -> None
     assert changed_frames(before, predict(model, inputs)) == list(range(FRAMES))
 
 
+def test_a_gesture_changes_its_frame_alone_without_temporal_modules() -> None:
+    model = emo_model(clip_frames=FRAMES, gestures=True)
+    inputs = Inputs(model.config)
+    before = predict(model, inputs, temporal=False)
+    assert inputs.gestures is not None
+    inputs.gestures[:, 3] += 1.0
+    assert changed_frames(before, predict(model, inputs, temporal=False)) == [3]
+
+
+def test_a_model_of_gestures_refuses_a_clip_without_them() -> None:
+    model = emo_model(gestures=True)
+    inputs = Inputs(model.config)
+    inputs.gestures = None
+    with pytest.raises(ValueError, match="takes the gestures of each frame"):
+        inputs.conditions(model)
+
+
 def test_frames_know_of_each_other_through_temporal_modules_only(model: EmoModel, inputs: Inputs) -> None:
     order = [3, 0, 6, 1, 5, 2, 4]
     inputs.audio_features[:] = inputs.audio_features[:, :1]  # the same for all frames

@@ -22,6 +22,7 @@ def numbered(clips: Path, tmp_path: Path) -> ClipFolder:
     tensors.latents = number[:, None, None, None].half().expand(tensors.latents.shape)
     tensors.waveform = number[:, None].float().expand(tensors.waveform.shape)
     tensors.head_speed = number.float()
+    tensors.gestures = number[:, None].float() * torch.tensor([1, 10, 100, 0.001])
     return data
 
 
@@ -45,6 +46,15 @@ def test_the_head_speed_is_that_of_the_window(numbered: ClipFolder) -> None:
     for first, speed in zip(first_frames(batch.latents).tolist(), batch.head_speed.long().tolist(), strict=True):
         inside = speed[config.audio_margin : config.audio_margin + config.clip_frames]
         assert inside == list(range(first, first + config.clip_frames))
+
+
+def test_a_gesture_is_a_turn_away_from_the_reference(numbered: ClipFolder) -> None:
+    for batch in (numbered.videos(16, RegionWeights()), numbered.images(16, RegionWeights())):
+        assert batch.gestures is not None
+        frames, reference = batch.latents[:, :, 0, 0, 0], batch.reference_latents[:, None, 0, 0, 0]
+        turned = (frames - reference)[..., None] * torch.tensor([1, 10, 100])
+        torch.testing.assert_close(batch.gestures[..., :3], turned)
+        torch.testing.assert_close(batch.gestures[..., 3], frames * 0.001)
 
 
 def test_the_reference_is_any_frame_of_the_clip(numbered: ClipFolder) -> None:

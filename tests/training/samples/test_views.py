@@ -51,6 +51,14 @@ def test_every_second_view_is_mirrored_and_each_is_the_same_each_time(clip: Trai
     assert second[0, 0, 0, 0] < second[0, 0, -1, 0]
 
 
+def test_in_a_mirrored_view_heads_turn_and_look_to_the_other_side(clip: TrainingClip) -> None:
+    mirrored, other = (seen(clip, random_view(clip, number, 64), torch.device("cpu")) for number in (1, 2))
+    np.testing.assert_array_equal(mirrored.rotation, clip.rotation * [-1, 1, -1])
+    np.testing.assert_array_equal(mirrored.gaze, clip.gaze * [-1, 1])
+    np.testing.assert_array_equal(other.rotation, clip.rotation)
+    np.testing.assert_array_equal(other.gaze, clip.gaze)
+
+
 def test_a_folder_has_as_many_views_as_asked_for_and_keeps_their_latents(tmp_path: Path) -> None:
     model = emo_model()
     make_clip(1, seconds=0.4, resolution=32).save(tmp_path / "a.npz")

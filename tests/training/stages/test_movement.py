@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from training.clips.face_mesh import FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import EYELIDS, FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.warp import REACH, WARP_MAPS, WARP_POINTS
-from training.stages.movement import between_lips, landmark_error, movement_error
+from training.stages.movement import OPEN_EYES, between_lips, eyelid_error, landmark_error, movement_error
 from training.stages.recipe import Recipe
 from training.stages.trainer import Trainer, TrainingOptions
 
@@ -121,6 +121,20 @@ def test_what_lies_between_the_lips(face: Tensor) -> None:
     rows, columns = between.nonzero(as_tuple=True)
     assert (int(rows.min()), int(rows.max())) == (20, 29)
     assert (int(columns.min()), int(columns.max())) == (16, 23)
+
+
+def test_shut_eyes_count_more_than_open_ones_and_nothing_but_eyelids_counts(maps: Tensor, face: Tensor) -> None:
+    frames = in_frames(face)
+    frames[:, :, list(UPPER_LIP), 1] += 0.1
+    closing = torch.zeros(frames.shape[:2])
+    assert eyelid_error(maps, frames, face, closing) < 1e-5
+    frames[:, 0, list(EYELIDS), 1] += 0.02
+    closing[:, 0] = 1
+    wrong, right = 1 + OPEN_EYES, (frames.shape[1] - 1) * OPEN_EYES
+    expected = 0.02 / REACH * wrong / (wrong + right)
+    assert eyelid_error(maps, frames, face, closing).item() == pytest.approx(expected, rel=1e-3)
+    frames[:, 1, list(EYELIDS)] = torch.nan
+    assert eyelid_error(maps, frames, face, closing) > expected
 
 
 def test_unknown_landmarks_do_not_count(maps: Tensor, face: Tensor) -> None:

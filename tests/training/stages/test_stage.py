@@ -106,6 +106,21 @@ def test_the_vae_stage_scales_latents_to_unit_deviation(clips: Path, tmp_path: P
     assert model.vae.encode(images).std().item() == pytest.approx(1, abs=0.1)
 
 
+def test_a_model_of_gestures_learns_them_from_clips_whose_heads_are_known(clips: Path, tmp_path: Path) -> None:
+    model = emo_model(gestures=True)
+    for stage in ("image", "video"):
+        assert any(name.startswith("gesture_encoder") for name in trained_parameters(model, stage))
+        run = trainer(stage, clips, tmp_path / stage, Recipe.load("emo-test", stage), model=emo_model(gestures=True))
+        before = [parameter.clone() for parameter in run.model.gesture_encoder.parameters()]
+        run.train_step()
+        assert any(not torch.equal(*pair) for pair in zip(before, run.model.gesture_encoder.parameters(), strict=True))
+    footage = replace(TrainingClip.load(clips / "1.npz"), rotation=np.zeros(0, np.float32))
+    (tmp_path / "footage").mkdir()
+    footage.save(tmp_path / "footage" / "1.npz")
+    with pytest.raises(ValueError, match="has no rotation"):
+        trainer("image", tmp_path / "footage", tmp_path, Recipe.load("emo-test", "image"), model=model)
+
+
 def test_the_video_stage_may_know_the_head_speed(clips: Path, tmp_path: Path) -> None:
     video, knowing = (set(trained_parameters(emo_model(), "video", knows_speed=knows)) for knows in (False, True))
     assert video < knowing
