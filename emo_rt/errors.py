@@ -20,6 +20,12 @@ def reason(error: Exception) -> str:
     return line if len(line) <= 300 else f"{line[:300]}..."
 
 
+def in_one_line(error: Exception) -> str:
+    """The message of an error, and the notes on it; of one that nobody expected, also its kind."""
+    words = str(error) if isinstance(error, EmoError) else f"unexpected {type(error).__name__} ({reason(error)})"
+    return "; ".join([words, *getattr(error, "__notes__", [])])
+
+
 def printable(text: str) -> str:
     """A text in one line that a terminal shows as it is: control characters and bytes that are no text are escaped."""
     return "".join(

@@ -9,17 +9,19 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from emo_rt.bundle import Bundle
 from emo_rt.bundled import DEFAULT_BUNDLE, PORTRAIT, VOICE
+from emo_rt.cluster.connection import connected
+from emo_rt.cluster.rows import RowSetup, make_rows
 from emo_rt.console import CommandParser, lasting_stderr, open_missing_streams, say
-from emo_rt.errors import EmoError, InputError, printable, reason
+from emo_rt.errors import EmoError, InputError, in_one_line, printable
 from emo_rt.interrupts import interruptible
-from emo_rt.jobs.batch import read_jobs
+from emo_rt.jobs.batch import Row, one_by_one, read_jobs
 from emo_rt.jobs.options import add_plan_options, add_sampling_options, generation_options
 from emo_rt.jobs.parsing import parse_box, parse_positive, parse_seed, parse_speed, parse_whole
 from emo_rt.jobs.request import Request
@@ -67,7 +69,7 @@ def _answered(arguments: Sequence[str] | None, prog: str) -> int:
         if is_stopped() or isinstance(error, KeyboardInterrupt):  # a library may have made another error of it
             return _stopped(error)
         if isinstance(error, EmoError):
-            say(f"emo_rt: error: {_in_one_line(error)}")
+            say(f"emo_rt: error: {in_one_line(error)}")
             return 2
         if isinstance(error, MemoryError):
             say("emo_rt: error: there is not enough memory; give a smaller picture, or end other programs")
@@ -83,8 +85,10 @@ def _run(options: argparse.Namespace) -> int:
     verbose = not options.quiet
     session = Session(bundle, generation_options(options), signature, provenance=options.provenance, verbose=verbose)
     code = 0
-    if jobs is not None:
-        code = make_all(session, jobs, resume=options.resume)
+    if jobs is not None and options.ray:
+        code = _on_cluster(session, jobs, options)
+    elif jobs is not None:
+        code = _report_all(one_by_one(session, jobs, resume=options.resume), len(jobs), verbose=verbose)
     else:
         _report(session.make(request, resume=options.resume), quiet=options.quiet)
     Process.done = ENDED
@@ -99,32 +103,38 @@ def _stopped(error: BaseException) -> int:
     return STOPPED
 
 
-def make_all(session: Session, jobs: Sequence[tuple[int, Request | InputError]], *, resume: bool | None) -> int:
-    """Makes the videos of a batch one after another; a row that fails is reported, and the others go on.
+def _on_cluster(session: Session, jobs: Sequence[tuple[int, Request | InputError]], options: argparse.Namespace) -> int:
+    """Makes a batch on a Ray cluster; returns the exit code."""
+    setup = RowSetup.of(session, validated=not options.unvalidated)
+    with connected(options.ray) as ray:
+        rows = make_rows(ray, setup, jobs, resume=options.resume, progress=session.verbose)
+        return _report_all(rows, len(jobs), verbose=session.verbose)
+
+
+def _report_all(rows: Iterable[Row], count: int, *, verbose: bool) -> int:
+    """Says how each row of a batch ended; one that fails is reported, and the others go on.
 
     Args:
-        session: maker of the videos
-        jobs: rows as `read_jobs` returns them
-        resume: see `Session.make`
+        rows: the rows, as they are done
+        count: number of all of them
+        verbose: whether to report those that succeed, too
 
     Returns:
         The exit code: 0, or 2 if a row failed.
     """
     done = failed = 0
-    for line, request in jobs:
-        try:
-            if isinstance(request, InputError):
-                raise request
-            _report(session.make(request, resume=resume), quiet=not session.verbose)
-            done += 1
-        except (Exception, KeyboardInterrupt) as error:  # whatever a row causes stays that row's
-            if is_stopped() or isinstance(error, KeyboardInterrupt):
-                error.add_note(f"{done} of {len(jobs)} videos are done")
-                raise
-            failed += 1
-            say(f"emo_rt: error: line {line}: {_in_one_line(error)}")
-    if session.verbose:
-        say(f"{done} of {len(jobs)} videos are done", sys.stdout)
+    try:
+        for row in rows:
+            done, failed = done + row.made, failed + (not row.made)
+            if not row.made:
+                say(f"emo_rt: error: line {row.line}: {row.words}")
+            elif verbose:
+                say(row.words, sys.stdout)
+    except (Exception, KeyboardInterrupt) as error:
+        error.add_note(f"{done} of {count} videos are done")
+        raise
+    if verbose:
+        say(f"{done} of {count} videos are done", sys.stdout)
     return 2 if failed else 0
 
 
@@ -133,14 +143,10 @@ def _report(result: Result, *, quiet: bool) -> None:
         say(str(result), None if result.out == STDOUT else sys.stdout)
 
 
-def _in_one_line(error: Exception) -> str:
-    """The message of an error, and the notes on it; of one that nobody expected, also its kind."""
-    words = str(error) if isinstance(error, EmoError) else f"unexpected {type(error).__name__} ({reason(error)})"
-    return "; ".join([words, *getattr(error, "__notes__", [])])
-
-
 def _request(options: argparse.Namespace) -> Request:
     given = {"--image": options.image, "--audio": options.audio, "--out": options.out}
+    if options.ray and not options.batch:
+        raise InputError(f"--ray {options.ray}: a cluster makes the rows of a --batch; give one")
     if options.batch and (beside := [name for name, value in given.items() if value is not None]):
         raise InputError(f"{beside[0]} and --batch are both given: a batch names its files itself; leave one out")
     return Request(
@@ -207,6 +213,10 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "directory, as output is"
     )
     add("--batch", type=Path, metavar="CSV", help=batch)
+    ray = (
+        "make the rows of --batch on the Ray cluster at HOST:PORT; auto finds it, local starts one (needs emo-rt[ray])"
+    )
+    add("--ray", metavar="ADDRESS", help=ray)
     resume = "go on from a run that was stopped, and keep what is done if this one is (default: from a minute on)"
     add("--quiet", action="store_true", help="say nothing but errors")
     add("--resume", action=argparse.BooleanOptionalAction, help=resume)

@@ -25,6 +25,7 @@ WINGS = (
     ("emo_rt.cascade",),
     ("emo_rt.planning",),
     ("emo_rt.jobs", "emo_rt.live"),
+    ("emo_rt.cluster",),
     ("emo_rt",),
     ("emo_rt.serve",),
     ("training.clips", "training.model"),
@@ -44,6 +45,7 @@ RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "pla
 #: What only one file may need, which is imported when it is asked for.
 OPTIONAL_PACKAGES = {
     "emo_rt.bundle_signature": {"cryptography"},
+    "emo_rt.cluster.connection": {"ray"},
     "emo_rt.engines.openvino": {"openvino"},
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},

@@ -31,6 +31,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.clips.workers import Workers, add_worker_options
 from training.speakers.corpus import ALL_SPLITS, CorpusSettings, write_corpus
 from training.speakers.sample import write_sample
 from training.speakers.speech.voices import SPLITS
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the clips with an imperfect sound (default: 0.6 of training and 0 of held-out clips)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    add_worker_options(parser, default=2)
     return parser
 
 
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
             still_share=args.still_share,
             compact=args.compact,
         )
-        write_corpus(folder, settings, args.portraits, args.workers)
+        write_corpus(folder, settings, args.portraits, Workers(args.workers, args.ray))
     except KeyboardInterrupt:
         print("corpus: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -6,16 +6,18 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emo_rt.errors import InputError, reason
+from emo_rt.errors import InputError, in_one_line, reason
 from emo_rt.jobs.parsing import parse_box, parse_positive, parse_seed, parse_speed, parse_whole
 from emo_rt.jobs.request import Request
+from emo_rt.jobs.session import Session
 from emo_rt.media.sound import STDIN
 from emo_rt.media.video import STDOUT
+from emo_rt.stopping import is_stopped
 
 REQUIRED = ("portrait", "voice", "output")
 #: Encodings that say by their first bytes that they are it, the longest marks first.
@@ -26,6 +28,45 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a batch that is done.
+
+    Attributes:
+        line: its line in the CSV file
+        made: whether its video is made
+        words: the line that reports the video, or what went wrong
+    """
+
+    line: int
+    made: bool
+    words: str
+
+
+def one_by_one(
+    session: Session, jobs: Sequence[tuple[int, Request | InputError]], *, resume: bool | None
+) -> Iterator[Row]:
+    """Makes the videos of a batch one after another.
+
+    Args:
+        session: maker of the videos
+        jobs: rows as `read_jobs` returns them
+        resume: as of `Session.make`
+
+    Yields:
+        each row as soon as it is done
+    """
+    for line, request in jobs:
+        try:
+            if isinstance(request, InputError):
+                raise request
+            yield Row(line, True, str(session.make(request, resume=resume)))
+        except Exception as error:  # whatever a row causes stays that row's
+            if is_stopped():
+                raise
+            yield Row(line, False, in_one_line(error))
 
 
 def read_jobs(path: Path, default: Request) -> list[tuple[int, Request | InputError]]:

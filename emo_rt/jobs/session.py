@@ -93,6 +93,7 @@ class Session:
         signature: signer of the videos; None to leave them unsigned
         provenance: whether to write beside each video what it was made from, as JSON
         verbose: whether to show the plan, a progress bar and what changes on stderr
+        plan: plan of all videos, where another machine has chosen it; None to choose one here
 
     Attributes:
         around: what videos get in the place of the loaded engines, for a process that shares them with others
@@ -110,10 +111,12 @@ class Session:
         *,
         provenance: bool = False,
         verbose: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         self.bundle, self.options = bundle, options or GenerationOptions()
         self.around: Callable[[Cascade], Cascade] = lambda cascade: cascade
         self.signature, self.provenance, self.verbose = signature, provenance, verbose
+        self._given_plan = plan
         if self.options.backend != AUTO:
             check_runs_here(self.options.backend)
         if any(value is not None for value in self.options.sampling):
@@ -250,6 +253,8 @@ class Session:
         Raises:
             InputError: if no plan does what the options ask for.
         """
+        if self._given_plan is not None:
+            return self._given_plan
         size = size or (self.bundle.config.resolution, self.bundle.config.resolution)
         known = self._plans.get(size)
         if known is None or (predicted and math.isnan(known.frames_per_second)):

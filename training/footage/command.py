@@ -32,6 +32,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.clips.workers import Workers, add_worker_options
 from training.footage.annotations import read_annotations
 from training.footage.preparation import prepare
 from training.footage.settings import PreparationSettings
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FRAMES",
         help="number of frames of which one is searched for faces (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each (default: %(default)s)")
+    add_worker_options(parser, default=1)
     return parser
 
 
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
             annotations=_text(args.annotations),
         )
         annotations = read_annotations(args.annotations) if args.annotations else None
-        report = prepare(find_videos(args.videos, annotations), args.out, settings, args.workers)
+        report = prepare(find_videos(args.videos, annotations), args.out, settings, Workers(args.workers, args.ray))
     except KeyboardInterrupt:
         print("prepare: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.model.attention import BackboneBlock, SpatialTransformer, key_value
+from training.model.attention import BackboneBlock, SpatialTransformer, key_value, repeat
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
 from training.model.temporal import TemporalModule
@@ -31,6 +31,10 @@ class Backbone(UNet):
             self.motion_in = nn.Conv2d(config.motion_frames * config.latent_channels, channels, 3, padding=1)
             if config.prediction_type == "sample":  # a new model predicts no movement at all
                 for parameter in self.conv_out.parameters():
+                    nn.init.zeros_(parameter)
+        for level in self.levels():
+            for scale in level.gesture_scales:
+                for parameter in scale.parameters():
                     nn.init.zeros_(parameter)
         if config.audio_in_time_embedding:
             tokens = 2 * config.audio_margin + 1
@@ -116,7 +120,15 @@ class Backbone(UNet):
             for number, layer in enumerate(layers)
         }
 
-        def visit(maps: Tensor, attention: SpatialTransformer | None, module: TemporalModule | None) -> Tensor:
+        def visit(
+            maps: Tensor,
+            gesture_scale: nn.Linear | None,
+            attention: SpatialTransformer | None,
+            module: TemporalModule | None,
+        ) -> Tensor:
+            if gesture_scale is not None and conditions.gesture_embedding is not None:
+                scales = gesture_scale(conditions.gesture_embedding).flatten(0, 1)  # [b·f, c]
+                maps = maps * (1 + repeat(scales, maps.shape[0])[..., None, None])
             if attention is not None:
                 reference = conditions.reference.get(numbers[attention])
                 audio = conditions.audio.get(numbers[attention])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.model.attention import ReferenceBlock, SpatialTransformer
 from training.model.config import EmoConfig
@@ -26,7 +26,9 @@ class ReferenceNet(UNet):
         reference_features: list[Tensor] = []
         motion_features: list[Tensor] = []
 
-        def visit(maps: Tensor, attention: SpatialTransformer | None, _: TemporalModule | None) -> Tensor:
+        def visit(
+            maps: Tensor, _: nn.Linear | None, attention: SpatialTransformer | None, *__: TemporalModule | None
+        ) -> Tensor:
             if attention is not None:
                 hidden, features = attention.block(attention.enter(maps))
                 reference_features.append(features)

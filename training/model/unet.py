@@ -16,8 +16,9 @@ from training.model.attention import SpatialBlock, SpatialTransformer, repeat
 from training.model.config import EmoConfig
 from training.model.temporal import TemporalModule
 
-#: Layers behind a residual block: (feature maps, attention or None, temporal module or None) to feature maps.
-Visit = Callable[[Tensor, SpatialTransformer | None, TemporalModule | None], Tensor]
+#: Layers behind a residual block: feature maps to feature maps, by a scale for gestures, an attention and a temporal
+#: module, each of which may be None.
+Visit = Callable[[Tensor, nn.Linear | None, SpatialTransformer | None, TemporalModule | None], Tensor]
 
 
 class Level(nn.Module):
@@ -26,6 +27,7 @@ class Level(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.resnets = nn.ModuleList()
+        self.gesture_scales = nn.ModuleList()
         self.attentions = nn.ModuleList()
         self.motion_modules = nn.ModuleList()
         self.downsamplers = nn.ModuleList()
@@ -33,9 +35,8 @@ class Level(nn.Module):
 
     def visit(self, position: int, maps: Tensor, visit: Visit) -> Tensor:
         """Call `visit` with the layers that follow residual block `position` and its maps (b, c, h, w)."""
-        attention = self.attentions[position] if self.attentions else None
-        temporal = self.motion_modules[position] if self.motion_modules else None
-        return visit(maps, attention, temporal)  # type: ignore[arg-type]
+        lists = (self.gesture_scales, self.attentions, self.motion_modules)
+        return visit(maps, *(layers[position] if layers else None for layers in lists))  # type: ignore[arg-type]
 
 
 class UNet(nn.Module):
@@ -44,7 +45,8 @@ class UNet(nn.Module):
     Args:
         config: configuration of the model.
         block: factory of an attention layer's transformer block, by its number of channels.
-        temporal: whether temporal modules follow the residual blocks of the config's temporal levels.
+        temporal: whether temporal modules follow the residual blocks of the config's temporal levels, and gestures
+            scale what the blocks give, if the config has them.
 
     Attributes:
         temporal_places: for each call of `visit` in order, whether the Backbone has a temporal module there.
@@ -60,6 +62,8 @@ class UNet(nn.Module):
         def add_layer(level: Level, inputs: int, outputs: int, has_attention: bool, is_temporal: bool) -> None:
             self.temporal_places.append(is_temporal)
             level.resnets.append(_resnet(config, inputs, outputs))
+            if temporal and config.gestures:
+                level.gesture_scales.append(nn.Linear(config.time_channels, outputs))
             if has_attention:
                 level.attentions.append(SpatialTransformer(outputs, config.norm_groups, block(outputs)))
             if temporal and is_temporal:

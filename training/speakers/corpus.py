@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
-import signal
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from emo_rt.atomic import atomic_write
 from training.clips.clip import TrainingClip
 from training.clips.held_out import is_held_out_seed
 from training.clips.names import COMPACT_SUFFIX
+from training.clips.workers import Workers
 from training.speakers.casting import Cast
 from training.speakers.puppets.photographs import Photograph
 from training.speakers.speaker import make_clip, make_puppet_clip
@@ -106,7 +103,7 @@ class _ClipToMake:
     photograph: Path | None  # of a puppet
 
 
-def write_corpus(out: Path, settings: CorpusSettings, portraits: Path | None = None, workers: int = 2) -> None:
+def write_corpus(out: Path, settings: CorpusSettings, portraits: Path | None, workers: Workers) -> None:
     """Writes the clips that the folder does not have yet.
 
     The folder's `settings.json` says what its clips are. More clips, or those of other seeds, may join them.
@@ -115,15 +112,13 @@ def write_corpus(out: Path, settings: CorpusSettings, portraits: Path | None = N
         out: folder; it is made if it does not exist.
         settings: what the clips are.
         portraits: folder of photographs for the puppets; it is not needed without any.
-        workers: number of processes, with one thread each.
+        workers: who makes them.
 
     Raises:
-        ValueError: if there are no workers, the photographs cannot be used, or the folder holds clips of other
-            settings.
+        ValueError: if the photographs cannot be used, the folder holds clips of other settings, or a cluster does not
+            answer.
         OSError: if the folder or a clip cannot be written.
     """
-    if workers < 1:
-        raise ValueError(f"--workers is at least 1, not {workers}")
     if settings.puppet_share and not portraits:
         raise ValueError("--puppet-share needs --portraits, whose people the puppets are")
     cast = Cast.read(portraits) if portraits else None
@@ -134,7 +129,7 @@ def write_corpus(out: Path, settings: CorpusSettings, portraits: Path | None = N
     ]
     out.mkdir(parents=True, exist_ok=True)
     _remember(out, settings, cast)
-    for _ in tqdm(_written([(clip, settings) for clip in clips], workers), total=len(clips), unit="clip"):
+    for _ in workers.results(_write, [(clip, settings) for clip in clips], "clip"):
         pass
 
 
@@ -159,17 +154,6 @@ def _remember(out: Path, settings: CorpusSettings, cast: Cast | None) -> None:
                 f"{out} was begun with {option} {before[name]}, not {value}: "
                 "go on with the same, or give another folder"
             )
-
-
-def _written(jobs: list[tuple[_ClipToMake, CorpusSettings]], workers: int) -> Iterator[None]:
-    """Writes clips, and says so after each."""
-    if workers == 1:
-        yield from map(_write, jobs)
-        return
-    # An interrupt reaches all processes; only this one answers to it.
-    ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
-    with multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore_interrupts) as pool:
-        yield from pool.imap_unordered(_write, jobs)
 
 
 def _write(job: tuple[_ClipToMake, CorpusSettings]) -> None:

@@ -60,12 +60,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_workers_and_restarts_give_the_same_bytes(portraits: Path, tmp_path: Path) -> None:
     options = ["--portraits", str(portraits), "--puppet-share", "0.6", "--split", "train", "--compact"]
-    for name, workers in (("one", 1), ("two", 2)):
-        arguments = ["--out", str(tmp_path / name), *SMALL, "--clips", "3", *options, "--workers", str(workers)]
-        assert corpus.main(arguments) == 0
+    for name, workers in (("one", ["--workers", "1"]), ("two", ["--workers", "2"]), ("cluster", ["--ray", "local"])):
+        assert corpus.main(["--out", str(tmp_path / name), *SMALL, "--clips", "3", *options, *workers]) == 0
     whole = files_of(tmp_path / "one")
     assert len(whole) == 7  # three videos, their labels, and the settings
-    assert files_of(tmp_path / "two") == whole
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "cluster") == whole
     for name in ("00000001.labels.npz", "00000002.mp4", "00000002.labels.npz"):  # as after a kill
         (tmp_path / "one" / name).unlink()
     assert corpus.main(["--out", str(tmp_path / "one"), *SMALL, "--clips", "3", *options, "--workers", "1"]) == 0

@@ -22,6 +22,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.clips.workers import Workers, add_worker_options
 from training.speakers.portraits.preparation import prepare_portraits
 
 
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("portraits", type=Path, metavar="DIR", help="folder of portraits, also in folders below")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for photographs and portraits.jsonl")
-    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each (default: %(default)s)")
+    add_worker_options(parser, default=1)
     return parser
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit code."""
     args = _parser().parse_args(arguments)
     try:
-        report = prepare_portraits(args.portraits, args.out, args.workers)
+        report = prepare_portraits(args.portraits, args.out, Workers(args.workers, args.ray))
     except KeyboardInterrupt:
         print("prepare: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import multiprocessing
-import signal
 from pathlib import Path
 
 import cv2
-from tqdm import tqdm
 
 from emo_rt.errors import InputError
 from emo_rt.media.image import read_image
+from training.clips.workers import Workers
 from training.speakers.portraits.landmarker import MediaPipeLandmarker, PortraitLandmarker
 from training.speakers.portraits.pictures import PortraitFile, find_portraits
 from training.speakers.portraits.portrait_report import PortraitOutcome, PortraitReport
 from training.speakers.portraits.selection import RejectedPortrait, make_photograph
 
 
-def prepare_portraits(folder: Path, out: Path, workers: int = 1) -> PortraitReport:
+def prepare_portraits(folder: Path, out: Path, workers: Workers) -> PortraitReport:
     """Makes photographs of the portraits that are new or have changed.
 
     Args:
         folder: folder of portraits, also in folders below.
         out: folder for photographs and `portraits.jsonl`.
-        workers: number of processes, with one thread each.
+        workers: who prepares them.
 
     Returns:
         the report of all finished pictures.
 
     Raises:
-        ValueError: if the output's folder is in the portraits' folder, MediaPipe is missing, there are no workers, or
-            not one picture can become a photograph; nothing is left behind then.
+        ValueError: if the output's folder is in the portraits' folder, MediaPipe is missing, a cluster does not answer,
+            or not one picture can become a photograph; nothing is left behind then.
         FileNotFoundError: if there is no such folder, or no picture in it.
         OSError: if the output's folder cannot be written.
     """
-    if workers < 1:
-        raise ValueError(f"--workers is at least 1, not {workers}")
     if out.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{out} is in {folder}, where the portraits are: give another folder for the photographs")
     files = find_portraits(folder)
@@ -64,19 +60,12 @@ def load_landmarker() -> PortraitLandmarker:
     return MediaPipeLandmarker()
 
 
-def _work_through(files: list[PortraitFile], report: PortraitReport, workers: int) -> None:
+def _work_through(files: list[PortraitFile], report: PortraitReport, workers: Workers) -> None:
     jobs = [(file, report.path.parent) for file in files]
     for file, out in jobs:  # of a picture that has changed
         _remove(out, report.outcomes[file.picture].name if file.picture in report.outcomes else file.name)
-    if workers == 1:
-        for job in tqdm(jobs, unit="picture"):
-            report.add(_prepare(job))
-    elif jobs:
-        # An interrupt reaches all processes; only this one answers to it.
-        ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
-        with multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore_interrupts) as pool:
-            for outcome in tqdm(pool.imap(_prepare, jobs), total=len(jobs), unit="picture"):
-                report.add(outcome)
+    for outcome in workers.results(_prepare, jobs, "picture"):
+        report.add(outcome)
 
 
 def _prepare(job: tuple[PortraitFile, Path]) -> PortraitOutcome:

@@ -1,0 +1,46 @@
+"""A connection to a Ray cluster, or to one that is started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from emo_rt.errors import InputError, reason
+
+#: The address of a cluster that is started on this machine, and lasts as long as it is used.
+LOCAL = "local"
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """The package `ray`, connected to a cluster while the block lasts.
+
+    Ray's own telemetry stays off, unless the environment turns it on (`RAY_USAGE_STATS_ENABLED=1`).
+
+    Args:
+        address: HOST:PORT of a cluster's head, `auto` for the cluster that this machine belongs to, or LOCAL
+
+    Raises:
+        InputError: if Ray is not installed, or no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError('Ray is not installed: pip install "emo-rt[ray]"') from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    stopping = signal.getsignal(signal.SIGTERM)
+    started = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="CRITICAL", **started)
+    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+        cure = "start one with `ray start --head`, or give `local`"
+        raise InputError(f"no Ray cluster answers at {address} ({reason(error)}); {cure}") from None
+    with contextlib.suppress(ValueError):  # in another thread than the main one, Ray took no signals either
+        signal.signal(signal.SIGTERM, stopping)  # the command answers to it, and not Ray
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
