@@ -239,7 +239,7 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     seed = "any whole number from 0 up (default: %(default)s)"
     add("--seed", type=partial(parse_seed, name="--seed"), default=0, help=seed)
     add_sampling_options(add)
-    speed = "how fast the head turns, degrees per frame, 0 to 10 (default: the bundle's)"
+    speed = "how fast the head turns, degrees per frame, 0 to 10; 0 keeps it still (default: the bundle's)"
     add("--speed", type=partial(parse_speed, name="--speed"), help=speed)
 
 

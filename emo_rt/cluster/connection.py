@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -32,9 +33,9 @@ def connected(address: str) -> Iterator[Any]:
         raise InputError('Ray is not installed: pip install "emo-rt[ray]"') from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     stopping = signal.getsignal(signal.SIGTERM)
-    started = {"include_dashboard": False} if address == LOCAL else {}
+    dashboard = False if address == LOCAL else None  # a cluster that runs already has one or not
     try:
-        ray.init(address, log_to_driver=False, logging_level="CRITICAL", **started)
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=dashboard)
     except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
         cure = "start one with `ray start --head`, or give `local`"
         raise InputError(f"no Ray cluster answers at {address} ({reason(error)}); {cure}") from None

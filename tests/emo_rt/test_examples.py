@@ -59,6 +59,14 @@ def test_batch(bundle: Path, voice: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["voice.mp4"]
 
 
+@pytest.mark.parametrize("name", ["animated.webp", "animated.gif"])
+def test_animated_picture(name: str, bundle: Path, voice: Path, tmp_path: Path) -> None:
+    run("animated_picture.py", tmp_path, "--audio", voice, "--bundle", bundle, "--out", name)
+    with Image.open(tmp_path / name) as picture:
+        assert getattr(picture, "n_frames", 1) == 13  # of 26
+        assert picture.size == (32, 32)
+
+
 def test_filmstrip(bundle: Path, voice: Path, tmp_path: Path) -> None:
     run("filmstrip.py", tmp_path, "--audio", voice, "--bundle", bundle)
     with Image.open(tmp_path / "filmstrip.png") as picture:

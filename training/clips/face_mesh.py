@@ -12,9 +12,8 @@ LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
 #: Landmarks of the corners of the opening of the lips, the right one first.
 LIP_CORNERS = (78, 308)
 
-#: Landmarks of the edges of the upper and the lower lids, and of the folds above them.
-EYELIDS = (
-    *(246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398),
-    *(7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382),
-    *(247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414),
+#: For each eye: landmarks of the upper lid's edge, those below them on the lower lid's, and the two corners.
+EYES = (
+    ((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), (33, 133)),
+    ((466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382), (263, 362)),
 )

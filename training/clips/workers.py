@@ -16,8 +16,8 @@ from tqdm import tqdm
 from emo_rt.cluster.connection import connected
 from emo_rt.errors import InputError
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Workers:
         if self.count < 1:
             raise ValueError(f"--workers is at least 1, not {self.count}")
 
-    def results(self, function: Callable[[Job], Result], jobs: Sequence[Job], unit: str) -> Iterator[Result]:
+    def results(self, function: Callable[[_Job], _Result], jobs: Sequence[_Job], unit: str) -> Iterator[_Result]:
         """What a function returns for each job, in the order of the jobs, under a progress bar.
 
         Args:
@@ -54,7 +54,7 @@ class Workers:
         run = self._on_cluster if self.cluster else self._here
         yield from tqdm(run(function, jobs) if jobs else (), total=len(jobs), unit=unit)
 
-    def _here(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    def _here(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
         if self.count == 1:
             yield from map(function, jobs)
             return
@@ -63,7 +63,7 @@ class Workers:
         with multiprocessing.get_context("spawn").Pool(self.count, signal.signal, ignore_interrupts) as pool:
             yield from pool.imap(function, jobs)
 
-    def _on_cluster(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    def _on_cluster(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
         assert self.cluster is not None
         try:
             with connected(self.cluster) as ray:
@@ -77,7 +77,7 @@ class Workers:
             raise ValueError(str(error)) from None
 
 
-def _in_folder(folder: Path, function: Callable[[Job], Result], job: Job) -> Result:
+def _in_folder(folder: Path, function: Callable[[_Job], _Result], job: _Job) -> _Result:
     """What a function returns in a working directory, from which its paths lead."""
     os.chdir(folder)
     return function(job)

@@ -93,6 +93,7 @@ class StageLoss:
             choice = WindowChoice(
                 recipe.still,
                 recipe.every_speed,
+                recipe.blinks,
                 recipe.first_clips,
                 own_clips,
                 recipe.other_mouths,

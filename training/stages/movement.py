@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, grid_sample
 
-from training.clips.face_mesh import EYELIDS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import EYES, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.model.warp import REACH, WARP_POINTS, moved_portrait, warp_points
 
 #: Weight of what is seen of the portrait against where it is.
 SEEN_WEIGHT = 0.1
 
 #: Weight of the error at the eyelids beside that of the whole face.
-EYELID_WEIGHT = 1.0
+EYELID_WEIGHT = 8.0
 #: Weight of open eyes against shut ones, which are rare.
 OPEN_EYES = 0.1
 
@@ -49,16 +49,16 @@ def landmark_error(maps: Tensor, landmarks: Tensor, reference: Tensor, weight: T
         weight: weight of each latent (b·f, 1, h, w), which its landmarks have too
     """
     points = warp_points(maps)
-    here, known, distance = _distances(points, landmarks, reference)
+    here, known, away = _misplaced(points, landmarks, reference)
     wrong = binary_cross_entropy_with_logits(points[:, 2], 1 - between_lips(here, points.shape[-1]), reduction="none")
     places = _at(weight, here)[..., 0] * known
     everywhere = _at_points(weight)[:, 0] * known.all(-1)[:, None, None]
-    return _mean(distance, places) + SEEN_WEIGHT * _mean(wrong, everywhere)
+    return _mean(away.abs().sum(-1), places) + SEEN_WEIGHT * _mean(wrong, everywhere)
 
 
 def eyelid_error(maps: Tensor, landmarks: Tensor, reference: Tensor, closing: Tensor) -> Tensor:
-    """Error () of where a warp takes the eyelids from. In the whole face they hardly count: they are small, and blink
-    seldom.
+    """Error () of where a warp takes the eyelids from, against the corners of the eyes. Among all landmarks they hardly
+    count: they are few, blink seldom, and move less than the head.
 
     Args:
         maps: as in `landmark_error`
@@ -66,10 +66,18 @@ def eyelid_error(maps: Tensor, landmarks: Tensor, reference: Tensor, closing: Te
         reference: as in `landmark_error`
         closing: how far the eyes are shut in each frame (b, f), from 0 to 1
     """
-    # An index of numbers would be copied to a GPU at each step, which a CUDA graph cannot capture.
-    here, there = (torch.stack([each[..., lid, :] for lid in EYELIDS], -2) for each in (landmarks, reference))
-    _, known, distance = _distances(warp_points(maps), here, there)
-    return _mean(distance, known * (OPEN_EYES + closing.flatten()[:, None]))
+    points, weight = warp_points(maps), OPEN_EYES + closing.flatten()[:, None]
+    errors = []
+    for upper, lower, corners in EYES:
+        # An index of numbers would be copied to a GPU at each step, which a CUDA graph cannot capture.
+        chosen = [
+            torch.stack([each[..., k, :] for k in (*corners, *upper, *lower)], -2) for each in (landmarks, reference)
+        ]
+        _, known, away = _misplaced(points, *chosen)
+        of_corners, of_lids = away.split((len(corners), len(upper) + len(lower)), 1)
+        wrong = (of_lids - of_corners.mean(1, keepdim=True)).abs().sum(-1)
+        errors.append(_mean(wrong, (known.all(1, keepdim=True) * weight).expand_as(wrong)))
+    return (errors[0] + errors[1]) / len(errors)
 
 
 def between_lips(landmarks: Tensor, side: int) -> Tensor:
@@ -92,9 +100,9 @@ def between_lips(landmarks: Tensor, side: int) -> Tensor:
     return avg_pool2d(inside.float(), _LOOKS)
 
 
-def _distances(points: Tensor, landmarks: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Places of landmarks in each frame (n, k, 2), whether they are known (n, k), and how far from the true place in
-    the portrait a warp takes them (n, k), in REACH.
+def _misplaced(points: Tensor, landmarks: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places of landmarks in each frame (n, k, 2), whether they are known (n, k), and how far right and down of their
+    true place in the portrait a warp takes them from (n, k, 2), in REACH.
 
     Args:
         points: points of the warp (n, 3, side, side)
@@ -104,7 +112,7 @@ def _distances(points: Tensor, landmarks: Tensor, reference: Tensor) -> tuple[Te
     here, there = landmarks.flatten(0, 1), reference.repeat_interleave(landmarks.shape[1], 0)
     known = here.isfinite().all(-1) & there.isfinite().all(-1)
     here, there = here.nan_to_num(), there.nan_to_num()
-    return here, known, (_at(points[:, :2], here) + (here - there) / REACH).abs().sum(-1)
+    return here, known, _at(points[:, :2], here) + (here - there) / REACH
 
 
 def _at(pictures: Tensor, places: Tensor) -> Tensor:

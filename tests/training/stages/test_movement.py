@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from training.clips.face_mesh import EYELIDS, FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import EYES, FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 from training.model.warp import REACH, WARP_MAPS, WARP_POINTS
@@ -128,12 +128,16 @@ def test_shut_eyes_count_more_than_open_ones_and_nothing_but_eyelids_counts(maps
     frames[:, :, list(UPPER_LIP), 1] += 0.1
     closing = torch.zeros(frames.shape[:2])
     assert eyelid_error(maps, frames, face, closing) < 1e-5
-    frames[:, 0, list(EYELIDS), 1] += 0.02
+    lids = [lid for upper, lower, _ in EYES for lid in (*upper, *lower)]
+    corners = [corner for *_, both in EYES for corner in both]
+    frames[:, :, lids + corners, 0] += 0.05  # the head moves
+    assert eyelid_error(maps, frames, face, closing) < 1e-5
+    frames[:, 0, lids, 1] += 0.02
     closing[:, 0] = 1
     wrong, right = 1 + OPEN_EYES, (frames.shape[1] - 1) * OPEN_EYES
     expected = 0.02 / REACH * wrong / (wrong + right)
     assert eyelid_error(maps, frames, face, closing).item() == pytest.approx(expected, rel=1e-3)
-    frames[:, 1, list(EYELIDS)] = torch.nan
+    frames[:, 1, lids] = torch.nan
     assert eyelid_error(maps, frames, face, closing) > expected
 
 

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.clips.face_mesh import FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
+from training.clips.face_mesh import EYES, FACE_POINTS, LIP_CORNERS, LOWER_LIP, UPPER_LIP
 from training.speakers.motion import Motion
 from training.speakers.puppets.face_tables import (
     BELOW_EYES,
     BROWS,
     EYE_CORNERS,
     EYE_FOLDS,
-    EYES,
     MOUTH_CORNERS,
     NOSE,
     face_tables,

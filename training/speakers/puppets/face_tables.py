@@ -16,11 +16,6 @@ import numpy as np
 OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
 MOUTH_CORNERS = (61, 291)
 
-#: For each eye: landmarks of the upper lid's edge, those below them on the lower lid's, and the two corners.
-EYES = (
-    ((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), (33, 133)),
-    ((466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382), (263, 362)),
-)
 EYE_CORNERS = (33, 263)
 
 #: Landmarks that move with the skull alone.
