@@ -29,7 +29,8 @@ class Conditions:
     Attributes:
         audio: keys and values of the voice for each spatial attention layer, each (b, f, 2m + 1, c).
         audio_embedding: map of the voice that is added to the time embedding, (b, f, time_channels).
-        gesture_embedding: map of the gestures that is added to the time embedding, (b, f, time_channels).
+        gesture_embedding: map of the gestures that is added to the time embedding and scales feature maps,
+            (b, f, time_channels).
         face_latents: encoded face region that is added to the noisy latents, (b, latent_channels, h, w).
         speed: keys and values of the head speed for each temporal module, each (b, f, c).
         reference: keys and values of the portrait for each spatial attention layer, each (b, hw, c).

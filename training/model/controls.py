@@ -66,7 +66,10 @@ class SpeedEncoder(nn.Module):
 
 
 class GestureEncoder(nn.Module):
-    """Encoder of gestures: how far the head is turned and the eyes are shut in each frame (*ours*)."""
+    """Encoder of gestures: how far the head is turned and the eyes are shut in each frame (*ours*).
+
+    What it gives is added to the time embedding, and scales what the residual blocks give.
+    """
 
     scales: Tensor
 
@@ -79,7 +82,7 @@ class GestureEncoder(nn.Module):
         self.layers = nn.Sequential(nn.Linear(len(GESTURE_SCALES), config.time_channels), nn.SiLU(), last)
 
     def forward(self, gestures: Tensor) -> Tensor:
-        """Gestures (b, f, 4) to embeddings (b, f, time_channels) that are added to the time embedding.
+        """Gestures (b, f, 4) to embeddings (b, f, time_channels).
 
         Args:
             gestures: yaw, pitch and roll of the head against the portrait's in degrees, and closing of the eyes from 0,

@@ -138,8 +138,10 @@ class StageLoss:
             loss = recipe.movement_weight * movement_error(maps, portrait, frames, weight)
         if recipe.landmark_weight and batch.landmarks is not None and batch.reference_landmarks is not None:
             places = batch.landmarks / side, batch.reference_landmarks / side
-            eyelids = EYELID_WEIGHT * eyelid_error(maps, *places, batch.gestures[..., 3])
-            loss = loss + recipe.landmark_weight * (landmark_error(maps, *places, weight) + eyelids)
+            error = landmark_error(maps, *places, weight)
+            if self.model.config.gestures:  # otherwise nothing tells a blink, and eyes would stay half shut
+                error = error + EYELID_WEIGHT * eyelid_error(maps, *places, batch.gestures[..., 3])
+            loss = loss + recipe.landmark_weight * error
         return loss
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:

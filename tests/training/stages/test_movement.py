@@ -173,3 +173,18 @@ def test_movements_count_as_much_as_the_recipe_says(setting: str, stage: str, cl
         losses.append(run.loss(np.random.default_rng(0)).item())
     assert losses[1] > losses[0]
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("gestures", [False, True])
+def test_eyelids_count_where_a_model_is_told_of_blinks(gestures: bool, clips: Path, tmp_path: Path) -> None:
+    config = replace(EmoConfig.from_name("emo-test"), portrait_warp=True, vae_shortcut=True, gestures=gestures)
+    recipe = replace(Recipe.load("emo-test", "video"), own_motion=0, landmark_weight=1.0)
+    torch.manual_seed(0)
+    run = Trainer(EmoModel(config), "video", recipe, TrainingOptions(data=clips, out=tmp_path))
+    tensors = run.clips.tensors
+    tensors.landmarks = 32 * torch.rand(len(tensors.mouth), FACE_POINTS, 2, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for closing in (torch.zeros(len(tensors.mouth)), torch.linspace(0, 1, len(tensors.mouth))):
+        tensors.gestures[:, 3] = closing
+        losses.append(run.loss(np.random.default_rng(0)).item())
+    assert (losses[0] != losses[1]) == gestures
