@@ -136,7 +136,7 @@ def make_rows(
     if waiting and not workers:
         raise InputError(f"no machine of the cluster has {threads} CPUs for a worker; give fewer --threads")
     actor = ray.remote(RowMaker).options(num_cpus=threads, max_restarts=-1, max_task_retries=RETRIES)
-    makers = [actor.remote(ray.put(setup)) for _ in range(workers)]
+    makers = [actor.remote(setup) for _ in range(workers)]
     running: dict[Any, tuple[int, Any]] = {}
     yield from (Row(line, False, in_one_line(error)) for line, error in jobs if isinstance(error, InputError))
     with tqdm(total=len(waiting), unit="video", disable=not progress, file=sys.stderr) as bar:

@@ -59,6 +59,7 @@ class OpenVinoEngine:
         settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.PRECISION}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
+            settings["ENABLE_CPU_PINNING"] = False  # each process would pin its threads to the same first cores
         try:
             self._compiled = _CALLER.submit(_compile, path, settings).result()
         except RuntimeError as error:

@@ -29,6 +29,14 @@ def test_the_video_is_that_of_onnx_runtime(bundle: Path) -> None:
     assert np.abs(videos[0] - videos[1]).max() <= 1
 
 
+def test_processes_with_few_threads_do_not_share_the_first_cores(bundle: Path) -> None:
+    """OpenVINO pins threads to cores, and every process begins with the same one."""
+    for threads, pinned in ((1, False), (None, True)):
+        engine = load_engine(Bundle.load(bundle), "time_embedding", "openvino", threads)
+        assert isinstance(engine, OpenVinoEngine)
+        assert engine._compiled.get_property("ENABLE_CPU_PINNING") == (pinned and sys.platform == "linux")
+
+
 def test_a_result_outlives_the_next_run(bundle: Path) -> None:
     engine = load_engine(Bundle.load(bundle), "time_embedding", "openvino")
     results = [engine.run({"timestep": np.array([value], np.float32)})["time_embedding"] for value in (100, 900, 500)]
