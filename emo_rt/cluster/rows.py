@@ -152,4 +152,5 @@ def make_rows(
             except ray.exceptions.RayError as error:
                 row = Row(line, False, f"its worker died {RETRIES + 1} times ({reason(error)})")
             bar.update()
+            bar.clear()  # whoever takes the row writes a line
             yield row

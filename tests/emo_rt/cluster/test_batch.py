@@ -140,6 +140,12 @@ def test_what_is_missing_is_named_in_one_line(
     words = ["--bundle", str(bundle), *OPTIONS]
     assert run.main([*words, "--ray", "local"]) == 2
     assert "--ray local: a cluster makes the rows of a --batch; give one" in capsys.readouterr().err
+    for address, complaint in (
+        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1' (Connection refused); start one with"),
+        ("nowhere", "--ray 'nowhere': give HOST:PORT of a cluster's head, auto or local"),
+    ):
+        assert run.main([*words, "--batch", str(batch), "--ray", address]) == 2
+        assert complaint in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run.main([*words, "--batch", str(batch), "--ray", "local"]) == 2
     assert 'Ray is not installed: pip install "emo-rt[ray]"' in capsys.readouterr().err
