@@ -105,8 +105,8 @@ def _stopped(error: BaseException) -> int:
 
 def _on_cluster(session: Session, jobs: Sequence[tuple[int, Request | InputError]], options: argparse.Namespace) -> int:
     """Makes a batch on a Ray cluster; returns the exit code."""
-    setup = RowSetup.of(session, validated=not options.unvalidated)
     with connected(options.ray) as ray:
+        setup = RowSetup.of(session, validated=not options.unvalidated)
         rows = make_rows(ray, setup, jobs, resume=options.resume, progress=session.verbose)
         return _report_all(rows, len(jobs), verbose=session.verbose)
 

@@ -99,8 +99,8 @@ class ClipMaker:
         places = [before[-1].pose.place if before else BEFORE_ALL]
         for _ in range(config.clip_frames):
             places.append(places[-1].next(self.idle_frames))
-        gestures = np.array([place.frame for place in places[1:]])
-        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, started, gestures)
+        shown = np.array([place.frame for place in places[1:]])
+        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, started, shown)
         pictures, latents = self.cascade.decode(denoised), to_numpy(denoised.latents)
         self._seconds.append(time.perf_counter() - started)
         return [LivePose(*parts) for parts in zip(pictures, latents, places[1:], strict=True)]

@@ -77,7 +77,7 @@ def eyelid_error(maps: Tensor, landmarks: Tensor, reference: Tensor, closing: Te
         of_corners, of_lids = away.split((len(corners), len(upper) + len(lower)), 1)
         wrong = (of_lids - of_corners.mean(1, keepdim=True)).abs().sum(-1)
         errors.append(_mean(wrong, (known.all(1, keepdim=True) * weight).expand_as(wrong)))
-    return (errors[0] + errors[1]) / len(errors)
+    return torch.stack(errors).mean()
 
 
 def between_lips(landmarks: Tensor, side: int) -> Tensor:

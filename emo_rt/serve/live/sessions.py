@@ -8,12 +8,10 @@ import logging
 import math
 import secrets
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from emo_rt.bundle import RuntimeConfig
@@ -79,28 +77,25 @@ class LiveSessions:
         self._plan: Plan | None = None
         self._cascade: Cascade | None = None
         self._lock = threading.Lock()
-        self._opening = 0
+        self._clients: list[str | None] = []  # one for each session that is open, being opened or being closed
         self._open: dict[str, LiveSession] = {}
-        self._held: Counter[str] = Counter()  # sessions of each client, also those that are being opened
         Gauge("emo_rt_live_sessions", "Live sessions", registry=registry).set_function(lambda: self.used)
         Gauge("emo_rt_live_rated", "Live sessions that this machine holds", registry=registry).set_function(
             lambda: self.sessions
         )
-        self._frames = prometheus_client.Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
+        self._frames = Counter("emo_rt_live_frames", "Frames of live sessions", registry=registry)
         self._answers = Histogram(
             "emo_rt_live_answer_seconds",
             "Seconds from the first sound of a voice to its first frame",
             buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 5),
             registry=registry,
         )
-        self._late = prometheus_client.Counter(
-            "emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry
-        )
+        self._late = Counter("emo_rt_live_late_frames", "Frames that repeated the last one", registry=registry)
 
     @property
     def used(self) -> int:
-        """Number of sessions that are open or being opened."""
-        return len(self._open) + self._opening
+        """Number of sessions that are open, being opened or being closed."""
+        return len(self._clients)
 
     @property
     def free(self) -> int:
@@ -162,36 +157,29 @@ class LiveSessions:
 
     @contextlib.contextmanager
     def _holding(self, client: str | None) -> Iterator[None]:
-        """Room for a session of a client, which counts as being opened until `_new_session` has opened it.
+        """Room for a session of a client, from before it is opened until it is closed.
 
         Raises:
             ApiError: if there is none.
         """
         with self._lock:
             self._check_room(client)
-            self._opening += 1
-            if client is not None:
-                self._held[client] += 1
+            self._clients.append(client)
         try:
             yield
         finally:
             with self._lock:
-                if client is not None:
-                    self._held[client] -= 1
-                    self._held += Counter()  # forgets those who have none
+                self._clients.remove(client)
 
     async def _new_session(
         self, picture: str, face_box: Box, sound_rate: int, real_time: bool, seed: int, speed: float | None
     ) -> LiveSession:
+        face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
         try:
-            face = await run_in_threadpool(self._face, picture, face_box, sound_rate, real_time, seed, speed)
-            try:
-                await run_in_threadpool(face.__enter__)
-            except BaseException:  # also when the client goes meanwhile
-                await asyncio.shield(run_in_threadpool(face.__exit__))
-                raise
-        finally:
-            self._opening -= 1
+            await run_in_threadpool(face.__enter__)
+        except BaseException:  # also when the client goes meanwhile
+            await asyncio.shield(run_in_threadpool(face.__exit__))
+            raise
         session = LiveSession(f"live_{secrets.token_urlsafe(18)}", face, face.clear)
         self._open[session.id] = session
         return session
@@ -208,8 +196,9 @@ class LiveSessions:
         if not self.free:
             many = f"all {self.sessions} live sessions of this machine are in use"
             raise ApiError(503, f"{many}; come back later", OVERLOADED, retry_after=ASK_AGAIN)
-        if client is not None and self._held[client] >= math.ceil(self.sessions / 2):
-            many = f"you have {self._held[client]} of this machine's {self.sessions} live sessions"
+        own = self._clients.count(client)
+        if client is not None and own >= math.ceil(self.sessions / 2):
+            many = f"you have {own} of this machine's {self.sessions} live sessions"
             raise ApiError(429, f"{many}; end one, so that others find room", RATE_LIMITED, retry_after=ASK_AGAIN)
 
     def _face(

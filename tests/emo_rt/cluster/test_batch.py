@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from emo_rt.bundle import Bundle
 from emo_rt.cluster.connection import LOCAL, connected
 from emo_rt.cluster.rows import RowSetup, make_rows
 from emo_rt.errors import InputError
-from emo_rt.jobs.batch import read_jobs
+from emo_rt.jobs.batch import Row, read_jobs
 from emo_rt.jobs.request import GenerationOptions, Request
 from emo_rt.jobs.session import Session
 
@@ -47,11 +48,14 @@ def made(folder: Path) -> list[bytes]:
     return [(folder / f"{number}.mp4").read_bytes() for number in range(ROWS)]
 
 
-def rows_of(ray: Any, bundle: Path, batch: Path) -> Callable[[], list[Any]]:
-    options = GenerationOptions(backend="onnxruntime", steps=2, threads=1)
-    setup = RowSetup.of(Session(Bundle.load(bundle), options), validated=True)
+def setup_of(bundle: Path, threads: int = 1) -> RowSetup:
+    options = GenerationOptions(backend="onnxruntime", steps=2, threads=threads)
+    return RowSetup.of(Session(Bundle.load(bundle), options), validated=True)
+
+
+def rows_of(ray: Any, setup: RowSetup, batch: Path) -> list[Row]:
     jobs = read_jobs(batch, Request(Path("p"), Path("v"), Path("o")))
-    return lambda: list(make_rows(ray, setup, jobs, resume=None, progress=False))
+    return list(make_rows(ray, setup, jobs, resume=None, progress=False))
 
 
 def test_a_cluster_makes_the_bytes_of_one_machine(
@@ -63,7 +67,7 @@ def test_a_cluster_makes_the_bytes_of_one_machine(
     for number in range(ROWS):
         (tmp_path / f"{number}.mp4").unlink()
     capsys.readouterr()
-    rows = rows_of(ray, bundle, batch)()
+    rows = rows_of(ray, setup_of(bundle), batch)
     assert sorted((row.line, row.made) for row in rows) == [(2, True), (3, True), (4, False), (5, True), (6, True)]
     assert made(tmp_path) == expected
     (failed,) = (row for row in rows if not row.made)
@@ -72,7 +76,7 @@ def test_a_cluster_makes_the_bytes_of_one_machine(
 
 
 def test_a_row_whose_worker_dies_is_made_all_the_same(bundle: Path, batch: Path, tmp_path: Path, ray: Any) -> None:
-    rows_of(ray, bundle, batch)()
+    rows_of(ray, setup_of(bundle), batch)
     expected = made(tmp_path)
     for number in range(ROWS):
         (tmp_path / f"{number}.mp4").unlink()
@@ -89,7 +93,7 @@ def test_a_row_whose_worker_dies_is_made_all_the_same(bundle: Path, batch: Path,
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    rows = rows_of(ray, bundle, batch)()
+    rows = rows_of(ray, setup_of(bundle), batch)
     killer.join(10)
     assert killed
     assert [row.line for row in rows if not row.made] == [4]
@@ -109,29 +113,22 @@ def workers() -> list[int]:
 
 
 def test_a_worker_that_is_not_alike_is_named(bundle: Path, batch: Path, ray: Any) -> None:
-    options = GenerationOptions(backend="onnxruntime", steps=2, threads=1)
-    setup = RowSetup.of(Session(Bundle.load(bundle), options), validated=True)
-    jobs = read_jobs(batch, Request(Path("p"), Path("v"), Path("o")))[:1]
     for changes, words in (
         ({"bundle_sha256": "0" * 64}, f"the worker has another bundle in {bundle}"),
         ({"version": "0.0.1"}, "and the batch needs 0.0.1"),
         ({"folder": Path("/no/such/folder")}, "the worker does not see /no/such/folder"),
     ):
-        other = type(setup)(**vars(setup) | changes)
-        (row,) = make_rows(ray, other, jobs, resume=None, progress=False)
-        assert not row.made
-        assert words in row.words
+        rows = rows_of(ray, replace(setup_of(bundle), **changes), batch)
+        assert not any(row.made for row in rows)
+        assert all(words in row.words for row in rows)
 
 
 def test_workers_that_no_machine_has_room_for(
     bundle: Path, batch: Path, ray: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "memory": 1e9})
-    options = GenerationOptions(backend="onnxruntime", steps=2, threads=3)
-    setup = RowSetup.of(Session(Bundle.load(bundle), options), validated=True)
-    jobs = read_jobs(batch, Request(Path("p"), Path("v"), Path("o")))
     with pytest.raises(InputError, match="no machine of the cluster has 3 CPUs"):
-        list(make_rows(ray, setup, jobs, resume=None, progress=False))
+        rows_of(ray, setup_of(bundle, threads=3), batch)
 
 
 def test_what_is_missing_is_named_in_one_line(
