@@ -45,7 +45,6 @@ RUNTIME_PACKAGES = {"PIL", "av", "cv2", "filelock", "numpy", "onnxruntime", "pla
 #: What only one file may need, which is imported when it is asked for.
 OPTIONAL_PACKAGES = {
     "emo_rt.bundle_signature": {"cryptography"},
-    "emo_rt.cluster.connection": {"ray"},
     "emo_rt.engines.openvino": {"openvino"},
     "emo_rt.engines.tensorrt": {"cuda"},
     "emo_rt.media.credentials": {"c2pa"},
@@ -54,6 +53,7 @@ OPTIONAL_PACKAGES = {
 }
 #: What a wing may need beside that, which is imported when it is asked for.
 WING_PACKAGES = {
+    "emo_rt.cluster": {"ray"},
     "emo_rt.serve": {
         "aiortc",
         "anyio",

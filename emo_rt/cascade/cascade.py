@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from emo_rt.media.boxes import Box, check_box, face_region
 from emo_rt.media.inputs import check_portrait, check_voice
 
 EngineByName = Callable[[str], Engine]
+Turn = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class Cascade:
         self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName, directory: str = ""
     ) -> None:
         self.config, self.noise_schedule, self.engine, self.directory = config, noise_schedule, engine, directory
+        self._steps = functools.cache(self.schedule)
 
     @classmethod
     def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
@@ -247,17 +250,20 @@ class Cascade:
             raise InputError(f"max frames is {max_frames}: choose 1 or more")
         no_motion = np.zeros((config.motion_frames, *config.latents_shape[1:]), np.float32)  # (n, c, s, s)
         first_clip, motion_latents = after or (0, no_motion)
-        video = condition_video(self.engine, config, portrait, face_box, speed, seed)
-        schedule = functools.cache(self.schedule)
+        video = self.condition(portrait, face_box, speed, seed)
         for piece in clip_audio(_checked(voice), config, first_clip):
             started = time.perf_counter()
             clip = piece.clip if max_frames is None else _trimmed(piece.clip, max_frames)
             if clip.frames < 1:
                 return
-            steps = schedule(sampling() if callable(sampling) else sampling)
-            denoised = self.denoise_one(clip, video, piece.waveform, motion_latents, steps, seed, started)
+            now = sampling() if callable(sampling) else sampling
+            denoised = self.denoise_one(clip, video, piece.waveform, motion_latents, now, seed, started)
             motion_latents = denoised.motion_latents
             yield denoised
+
+    def condition(self, portrait: np.ndarray, face_box: Box, speed: float, seed: int) -> VideoConditions:
+        """The conditions of a video; see `condition_video`."""
+        return condition_video(self.engine, self.config, portrait, face_box, speed, seed)
 
     def denoise_one(
         self,
@@ -265,7 +271,7 @@ class Cascade:
         video: VideoConditions,
         waveform: np.ndarray,
         motion_latents: np.ndarray,
-        steps: Sequence[Step],
+        sampling: Sampling,
         seed: int,
         started: float,
         gesture_frames: np.ndarray | None = None,
@@ -274,10 +280,10 @@ class Cascade:
 
         Args:
             clip: place of the clip in the video
-            video: conditions of the video
+            video: conditions of the video, from `condition`
             waveform: voice around the clip, float32 (window_samples,)
             motion_latents: latents of the last n frames before the clip, (n, c, s, s); zeros where there are none
-            steps: steps in their order, from `schedule`
+            sampling: how it is denoised
             seed: seed of the noise, 0 to 2**64 - 1
             started: time to note as the start, seconds on the clock of `time.perf_counter`
             gesture_frames: numbers of the frames whose gestures the clip's frames have (f,); None for their own
@@ -288,6 +294,7 @@ class Cascade:
         if gesture_frames is None:
             gesture_frames = clip.first_frame + np.arange(self.config.clip_frames)
         gestures = video.gestures.at(gesture_frames)  # (f, 4)
+        steps = self._steps(sampling)
         conditions = condition_clip(self.engine, video, waveform, motion_latents, gestures)
         noise = clip_noise(seed, clip.index, self.config.latents_shape)
         latents = denoise_clip(self.engine, steps, conditions, noise)
@@ -329,7 +336,7 @@ class Cascade:
 
     def prepare(self, sampling: Sampling) -> None:
         """Loads the engines that the first clip would wait for."""
-        for step in self.schedule(sampling):
+        for step in self._steps(sampling):
             self.engine(step.graph)
 
     def warm_up(self, sampling: Sampling) -> None:
@@ -342,6 +349,23 @@ class Cascade:
     def decode(self, clip: DenoisedClip) -> np.ndarray:
         """The frames of a clip that the video keeps, RGB uint8 (k, R, R, 3)."""
         return to_numpy(self.engine("vae_decoder").run({"latents": clip.latents})["frames"])[: clip.clip.frames]
+
+    def in_turns(self, turn: Turn) -> Cascade:
+        """A cascade with the same engines, each run of which is in a block of `turn`."""
+        engine = functools.cache(lambda name: _InTurn(self.engine(name), turn))
+        return Cascade(self.config, self.noise_schedule, engine, self.directory)
+
+
+class _InTurn:
+    """An engine that waits for its turn."""
+
+    def __init__(self, engine: Engine, turn: Turn) -> None:
+        self.name, self._engine, self._turn = engine.name, engine, turn
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Engine.run`."""
+        with self._turn():
+            return self._engine.run(inputs)
 
 
 def _checked(voice: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -17,6 +17,8 @@ from emo_rt.jobs.parsing import shown
 LOCAL = "local"
 #: The address of the cluster that this machine belongs to.
 AUTO_ADDRESS = "auto"
+#: Times that work whose process died is given to another one.
+RETRIES = 3
 #: Seconds in which the head of a cluster takes a connection. Ray itself would try for minutes.
 _ANSWERS = 5.0
 _CURE = "start one with `ray start --head`, or give `local`"

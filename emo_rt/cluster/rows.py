@@ -11,22 +11,19 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from emo_rt.bundle import MANIFEST_NAME, Bundle, file_sha256
+from emo_rt.cluster.connection import RETRIES
+from emo_rt.cluster.shared_bundle import SharedBundle
 from emo_rt.errors import EmoError, InputError, in_one_line, reason
 from emo_rt.jobs.batch import Row, one_by_one
 from emo_rt.jobs.request import GenerationOptions, Request
 from emo_rt.jobs.session import Session
 from emo_rt.media.credentials import Signature
 from emo_rt.planning.planner import Plan
-
-#: Times that a row whose worker died is tried on another one.
-RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -35,40 +32,30 @@ class RowSetup:
 
     Attributes:
         folder: working directory, from which the paths of rows lead
-        bundle: directory of the bundle
-        bundle_sha256: sha256 of its manifest, which has those of all its files
-        version: version of emo-rt
+        bundle: the bundle
         plan: plan of all videos, so that every worker makes the same pixels
         options: how the videos are generated
         signature: signer of the videos, or None
         provenance: whether to write a JSON beside each video
-        validated: whether a bundle that differs too much from its model is refused
     """
 
     folder: Path
-    bundle: Path
-    bundle_sha256: str
-    version: str
+    bundle: SharedBundle
     plan: Plan
     options: GenerationOptions
     signature: Signature | None
     provenance: bool
-    validated: bool
 
     @classmethod
     def of(cls, session: Session, *, validated: bool) -> RowSetup:
         """The setup of a session, with the plan that is chosen on this machine."""
-        directory = session.bundle.directory.resolve()
         return cls(
             Path.cwd(),
-            directory,
-            file_sha256(directory / MANIFEST_NAME),
-            version("emo-rt"),
+            SharedBundle.of(session.bundle, validated=validated),
             session.plan(predicted=False),
             session.options,
             session.signature,
             session.provenance,
-            validated,
         )
 
     def session(self) -> Session:
@@ -81,11 +68,7 @@ class RowSetup:
             os.chdir(self.folder)
         except OSError as error:
             raise InputError(f"the worker does not see {self.folder} ({reason(error)}); share it") from None
-        if (here := version("emo-rt")) != self.version:
-            raise InputError(f"the worker has emo-rt {here}, and the batch needs {self.version}")
-        bundle = Bundle.load(self.bundle, validated=self.validated)
-        if file_sha256(self.bundle / MANIFEST_NAME) != self.bundle_sha256:
-            raise InputError(f"the worker has another bundle in {self.bundle}")
+        bundle = self.bundle.load()
         return Session(bundle, self.options, self.signature, provenance=self.provenance, plan=self.plan)
 
 

@@ -94,6 +94,7 @@ class Session:
         provenance: whether to write beside each video what it was made from, as JSON
         verbose: whether to show the plan, a progress bar and what changes on stderr
         plan: plan of all videos, where another machine has chosen it; None to choose one here
+        cascade: what makes the clips in the place of engines on this machine; None to load these
 
     Attributes:
         around: what videos get in the place of the loaded engines, for a process that shares them with others
@@ -112,11 +113,12 @@ class Session:
         provenance: bool = False,
         verbose: bool = False,
         plan: Plan | None = None,
+        cascade: Cascade | None = None,
     ) -> None:
         self.bundle, self.options = bundle, options or GenerationOptions()
         self.around: Callable[[Cascade], Cascade] = lambda cascade: cascade
         self.signature, self.provenance, self.verbose = signature, provenance, verbose
-        self._given_plan = plan
+        self._given_plan, self._given_cascade = plan, cascade
         if self.options.backend != AUTO:
             check_runs_here(self.options.backend)
         if any(value is not None for value in self.options.sampling):
@@ -317,14 +319,17 @@ class Session:
             disable=not self.verbose,
         ) as bar:
             costs = {
-                backend: cost_of(self.bundle, backend, self.options.threads, lambda: self.cascade(backend))  # noqa: B023
+                backend: cost_of(self.bundle, backend, self.options.threads, lambda: self._engines(backend))  # noqa: B023
                 for backend in bar
             }
         seconds = picture_seconds(self.bundle.config, size)
         return {backend: cost.with_picture(seconds) for backend, cost in costs.items()}
 
     def cascade(self, backend: str) -> Cascade:
-        """The engines of a backend, loaded when they are first asked for."""
+        """What makes clips with a backend: its engines, loaded when they are first asked for, or what was given."""
+        return self._given_cascade or self._engines(backend)
+
+    def _engines(self, backend: str) -> Cascade:
         with self._loading:
             if backend not in self._cascades:
                 self._cascades[backend] = Cascade.load(self.bundle, backend, self.options.threads)

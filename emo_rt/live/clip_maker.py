@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emo_rt.cascade.cascade import Cascade, Step, VideoConditions, condition_video
+from emo_rt.cascade.cascade import Cascade, VideoConditions
 from emo_rt.cascade.clips import Clip
 from emo_rt.cascade.sampling import Sampling
 from emo_rt.engines.engine import to_numpy
@@ -64,15 +64,14 @@ class ClipMaker:
         self.idle_frames = round(IDLE_SECONDS * config.frames_per_second)
         self.around = config.audio_margin + config.audio_context
         self._portrait, self._face_box = portrait, face_box
-        self._conditions: tuple[VideoConditions, list[Step]] | None = None
+        self._conditions: VideoConditions | None = None
         self._clips = 0
         self._seconds: deque[float] = deque(maxlen=8)  # of the last clips
 
     def prepare(self) -> None:
         """Encodes the portrait, and lets the engines run once."""
-        video = condition_video(self.cascade.engine, self.config, self._portrait, self._face_box, self.speed, self.seed)
+        self._conditions = self.cascade.condition(self._portrait, self._face_box, self.speed, self.seed)
         self.cascade.warm_up(self.sampling)
-        self._conditions = video, self.cascade.schedule(self.sampling)
 
     def make(self, before: Sequence[LiveFrame], voice: Sequence[VoiceFrame]) -> list[LivePose]:
         """Makes a clip.
@@ -94,13 +93,14 @@ class ClipMaker:
             motion[-1 - index] = frame.pose.latents
         clip = Clip(self._clips, self._clips * config.clip_frames, config.clip_frames)
         self._clips += 1
-        video, steps = self._conditions
         waveform = self._window(before, voice)
         places = [before[-1].pose.place if before else BEFORE_ALL]
         for _ in range(config.clip_frames):
             places.append(places[-1].next(self.idle_frames))
         shown = np.array([place.frame for place in places[1:]])
-        denoised = self.cascade.denoise_one(clip, video, waveform, motion, steps, self.seed, started, shown)
+        denoised = self.cascade.denoise_one(
+            clip, self._conditions, waveform, motion, self.sampling, self.seed, started, shown
+        )
         pictures, latents = self.cascade.decode(denoised), to_numpy(denoised.latents)
         self._seconds.append(time.perf_counter() - started)
         return [LivePose(*parts) for parts in zip(pictures, latents, places[1:], strict=True)]

@@ -37,7 +37,7 @@ from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import Store, open_folder
 from emo_rt.serve.uploads import BUNDLED_VOICE
 from emo_rt.serve.videos import video_routes
-from emo_rt.serve.worker import Worker
+from emo_rt.serve.worker import VideoWorkers
 
 #: The files of the page.
 PAGE = Path(__file__).parent / "page"
@@ -55,15 +55,16 @@ _DESCRIPTION = (
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, session: Session) -> FastAPI:
+def create_app(settings: Settings, session: Session, replicas: int = 0) -> FastAPI:
     """Makes the application.
 
-    Its `state` holds what routes share: settings, session, store, queue, worker, metrics, limits, live (the live
+    Its `state` holds what routes share: settings, session, store, queue, workers, metrics, limits, live (the live
     sessions) and calls (the tasks of those through WebRTC).
 
     Args:
         settings: how it works
         session: maker of the videos, with `provenance=True`
+        replicas: number of a cluster's replicas that make its clips; 0 if this process makes them
 
     Raises:
         InputError: if the folder cannot be used.
@@ -87,10 +88,11 @@ def create_app(settings: Settings, session: Session) -> FastAPI:
         state.lock.release()
         raise
     state.metrics = Metrics(state.queue.waiting)
-    state.worker = Worker(state.queue, state.store, session, state.metrics)
-    turns = Turns()
+    at_once = replicas + 1 if replicas else 1  # the next clip is on its way while a replica makes one
+    turns = Turns(at_once)
     session.around = turns.shared
-    state.live = LiveSessions(session, turns, state.metrics.registry)
+    state.workers = VideoWorkers(state.queue, state.store, session, state.metrics, at_once)
+    state.live = LiveSessions(session, turns, state.metrics.registry, replicas)
     _answer_errors(app)
     for routes in (video_routes, portrait_routes, stream_routes, live_routes):
         app.include_router(routes)
@@ -106,7 +108,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """All that works while the application answers."""
     state = app.state
     state.decoding = CapacityLimiter(DECODED_AT_ONCE)
-    state.worker.start()
+    state.workers.start()
     threading.Thread(target=state.live.prepare, name="live", daemon=True).start()
     sweeper = asyncio.create_task(_sweep(state.store))
     try:
@@ -115,7 +117,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         for task in (sweeper, *state.calls):
             task.cancel()
         await asyncio.gather(sweeper, *state.calls, return_exceptions=True)
-        ended = await run_in_threadpool(state.worker.join, LAST_CLIP)
+        ended = await run_in_threadpool(state.workers.join, LAST_CLIP)
         if ended:  # otherwise its thread may still write
             state.queue.close()
             state.lock.release()
@@ -177,7 +179,7 @@ def _add_own_routes(app: FastAPI) -> None:
     @app.get("/healthz", tags=["server"], responses={503: {"description": "The videos are made no more"}})
     def health() -> JSONResponse:
         """Whether videos are made."""
-        if app.state.worker.lives:
+        if app.state.workers.live:
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "the thread that makes videos has ended"}, 503)
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +52,7 @@ examples:
   {prog}
   {prog} --port 9000 --folder /srv/emo-rt --quota 50G --keep 1d
   {prog} --host 0.0.0.0 --token-file token.txt
+  {prog} --ray auto --replicas 8
 
   curl -F image=@me.jpg -F audio=@hello.wav http://127.0.0.1:8000/v1/videos
 
@@ -84,13 +86,18 @@ def _serve(options: argparse.Namespace) -> None:
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise InputError("the server needs packages that are not installed: pip install 'emo-rt[serve]'")
     settings = _settings(options)
+    if options.replicas and not options.ray:
+        raise InputError(f"--replicas {options.replicas}: they are on a cluster; give its address with --ray")
     bundle = Bundle.load(options.bundle, validated=not options.unvalidated)
-    session = Session(bundle, generation_options(options), provenance=True)
-    with listen(settings) as listener:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings))
         from emo_rt.serve.app import create_app
         from emo_rt.serve.logs import log_to_stderr
 
-        app = create_app(settings, session)
+        session, replicas = Session(bundle, generation_options(options), provenance=True), 0
+        if options.ray:
+            session, replicas = stack.enter_context(_on_cluster(session, options))
+        app = create_app(settings, session, replicas)
         log_to_stderr()
         server = make_server(app, settings)
         if not settings.is_local and settings.token is None:
@@ -99,9 +106,30 @@ def _serve(options: argparse.Namespace) -> None:
                 f"give a token with --token-file or {TOKEN_VARIABLE}"
             )
         server.run([listener])
-    if (app.state.worker.lives or app.state.live.preparing) and Process.own:
+    if not (app.state.workers.ended and not app.state.live.preparing) and Process.own:
         sys.stdout.flush()
         os._exit(0)  # what still computes is not waited for; its clips are kept
+
+
+@contextlib.contextmanager
+def _on_cluster(session: Session, options: argparse.Namespace) -> Iterator[tuple[Session, int]]:
+    """The session whose clips replicas on a Ray cluster make, while the block lasts, and their number.
+
+    Plans are chosen by the costs of this machine.
+    """
+    from emo_rt.cluster.clips import ClusterCascade, ReplicaSetup, replicas_of
+    from emo_rt.cluster.connection import connected
+    from emo_rt.cluster.shared_bundle import SharedBundle
+
+    with connected(options.ray) as ray:
+        threads = session.options.threads or 1
+        alone = replace(session.options, threads=threads)
+        plan = Session(session.bundle, alone, verbose=True).plan(predicted=False)
+        shared = SharedBundle.of(session.bundle, validated=not options.unvalidated)
+        setup = ReplicaSetup(shared, plan.backend, threads)
+        with replicas_of(ray, setup, options.replicas) as replicas:
+            cascade = ClusterCascade(session.bundle, replicas)
+            yield Session(session.bundle, alone, provenance=True, plan=plan, cascade=cascade), replicas.number
 
 
 def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
@@ -136,7 +164,7 @@ def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if self.should_exit:
                 os._exit(STOPPED)
-            app.state.worker.stop()
+            app.state.workers.stop()
             self.should_exit = True
 
     config = uvicorn.Config(
@@ -218,6 +246,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--port", type=partial(parse_whole, name="--port", smallest=0, largest=65535), default=8000, help=port)
     token = f"file with the token that clients send as bearer token (default: the variable {TOKEN_VARIABLE}, or none)"
     add("--token-file", type=Path, metavar="FILE", help=token)
+    cluster = "make clips on the Ray cluster at HOST:PORT; auto finds it, local starts one (needs emo-rt[ray])"
+    add("--ray", metavar="ADDRESS", help=cluster)
+    replicas = "processes of the cluster that make clips (default: those that run, or as many as fit)"
+    add("--replicas", type=partial(parse_whole, name="--replicas", smallest=1), metavar="N", help=replicas)
     folder = "directory of uploads, videos and the queue (default: in the user's data directory)"
     add("--folder", type=Path, metavar="DIR", help=folder)
     add = parser.add_argument_group("limits").add_argument

@@ -140,7 +140,7 @@ async def _file_of(request: Request, video_id: str) -> tuple[Growing | None, Bin
         try:
             if row.status == COMPLETED:
                 return None, await run_in_threadpool(_fragmented, store, video_id)
-            growing: Growing | None = state.worker.growing(video_id)
+            growing: Growing | None = state.workers.growing(video_id)
             if growing is not None:
                 return growing, await run_in_threadpool(growing.path.open, "rb")
         except OSError:  # it was completed or deleted just now
@@ -151,7 +151,7 @@ async def _file_of(request: Request, video_id: str) -> tuple[Growing | None, Bin
 
 async def _wait(request: Request) -> bool:
     """Waits a moment; returns whether the client is still there, and the server goes on."""
-    if request.app.state.worker.stopping:
+    if request.app.state.workers.stopping:
         raise BrokenOff
     if await request.is_disconnected():
         return False

@@ -85,6 +85,7 @@ class Queue:
         self.path = path
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._claimed: set[str] = set()
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
@@ -163,7 +164,7 @@ class Queue:
         return int(count)
 
     def claim(self, timeout: float) -> VideoRow | None:
-        """Begins the next video, or the one whose end could not be noted; only one thread may make videos.
+        """Begins the next video, or one whose end could not be noted. It is the caller's until it is released.
 
         Args:
             timeout: seconds for which one is waited for
@@ -171,20 +172,32 @@ class Queue:
         Returns:
             The video; None if none came.
         """
-        where = "WHERE status IN (?, ?) ORDER BY number LIMIT 1"
         with self._changed:
-            if not (rows := self._rows(where, QUEUED, RUNNING)):
+            if (row := self._next()) is None:
                 self._changed.wait(timeout)
-                rows = self._rows(where, QUEUED, RUNNING)
-            if not rows:
+                row = self._next()
+            if row is None:
                 return None
             with self._transaction() as database:
                 database.execute(
                     "UPDATE videos SET attempts = attempts + (status = ?), status = ?, "
                     "started_at = coalesce(started_at, ?) WHERE id = ?",
-                    (QUEUED, RUNNING, time.time(), rows[0].id),
+                    (QUEUED, RUNNING, time.time(), row.id),
                 )
-            return self.get(rows[0].id)
+            self._claimed.add(row.id)
+            return self.get(row.id)
+
+    def _next(self) -> VideoRow | None:
+        """The first video that waits or is left, and that nobody makes."""
+        places = ", ".join("?" * len(self._claimed))
+        where = f"WHERE status IN (?, ?) AND id NOT IN ({places}) ORDER BY number LIMIT 1"
+        return next(iter(self._rows(where, QUEUED, RUNNING, *self._claimed)), None)
+
+    def release(self, video_id: str) -> None:
+        """Gives a claimed video up: if it is neither finished nor removed, it can be claimed again."""
+        with self._changed:
+            self._claimed.discard(video_id)
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Ends the waiting of `claim`."""
@@ -237,6 +250,7 @@ class Queue:
     def recover(self) -> None:
         """Puts in order what a process that was killed left: its videos wait again, or are given up."""
         with self._transaction() as database:
+            self._claimed.clear()
             database.execute("DELETE FROM videos WHERE status = ?", (WITHDRAWN,))
             database.execute(
                 "UPDATE videos SET status = ?, completed_at = ?, error = ? WHERE status = ? AND attempts >= ?",

@@ -50,7 +50,7 @@ from emo_rt.serve.queue import COMPLETED, FAILED, Queue, VideoRow
 from emo_rt.serve.settings import Settings
 from emo_rt.serve.store import AUDIO_FILE, PICTURE_FILE, VIDEO_FILE, Store, is_id
 from emo_rt.serve.uploads import BUNDLED_VOICE, Upload, received, take_bundled_voice
-from emo_rt.serve.worker import Worker
+from emo_rt.serve.worker import VideoWorkers
 
 Value = TypeVar("Value")
 
@@ -270,10 +270,10 @@ def _frames(path: Path, name: str, options: dict[str, Any], session: Session, se
 def video_object(request: Request, row: VideoRow) -> dict[str, Any]:
     """The object that the API shows of a video."""
     state = request.app.state
-    worker: Worker = state.worker
+    workers: VideoWorkers = state.workers
     store: Store = state.store
     facts, rate = row.facts, state.session.bundle.config.frames_per_second
-    done = facts["frames"] if row.status == COMPLETED else worker.frames_done(row.id)
+    done = facts["frames"] if row.status == COMPLETED else workers.frames_done(row.id)
     expires_at = store.expires_at(row)
     return {
         "id": row.id,
@@ -383,5 +383,5 @@ def delete_video(video_id: str, request: Request) -> JSONResponse:
     """Removes a video with its files; one that is made stops at the next clip."""
     state = request.app.state
     row = known_video(request, video_id)
-    state.worker.cancel(row.id)
+    state.workers.cancel(row.id)
     return JSONResponse({"id": row.id, "object": "video.deleted", "deleted": True})

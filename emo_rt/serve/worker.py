@@ -1,4 +1,4 @@
-"""The thread that makes the videos of the queue, one after another, and goes on with what an earlier process left."""
+"""The threads that make the videos of the queue, one after another, and go on with what an earlier process left."""
 
 from __future__ import annotations
 
@@ -31,56 +31,62 @@ class Stopped(Exception):
     """A video is no longer made: it was cancelled, or the server stops."""
 
 
-class Worker:
-    """Makes the videos of a queue in a thread of its own.
+class VideoWorkers:
+    """Make the videos of a queue, each in a thread of its own.
 
     Args:
         queue: videos that wait
         store: their files
-        session: maker of videos, with provenance; this thread alone makes videos with it
+        session: maker of videos, with provenance; these threads alone make videos with it
         metrics: what is counted
-
-    Attributes:
-        stopping: whether the server stops
+        number: how many videos are made at the same time
     """
 
-    def __init__(self, queue: Queue, store: Store, session: Session, metrics: Metrics) -> None:
-        self.queue, self.store, self.session, self.metrics = queue, store, session, metrics
-        self.stopping = False
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-        self._running: str | None = None
-        self._done = 0
-        self._started_at: int | None = None  # frames that an earlier process had made of it
-        self._further = False
-        self._growing: Growing | None = None
+    def __init__(self, queue: Queue, store: Store, session: Session, metrics: Metrics, number: int = 1) -> None:
+        self.queue, self.store, self.metrics = queue, store, metrics
+        self._workers = [VideoWorker(queue, store, session, metrics) for _ in range(number)]
 
     def start(self) -> None:
-        """Starts the thread; videos that were begun by an earlier process come first."""
+        """Starts the threads; videos that were begun by an earlier process come first."""
         self.queue.recover()
-        self._thread.start()
+        for worker in self._workers:
+            worker.thread.start()
 
     @property
-    def lives(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+    def live(self) -> bool:
+        """Whether all threads run."""
+        return all(worker.thread.is_alive() for worker in self._workers)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no thread runs."""
+        return not any(worker.thread.is_alive() for worker in self._workers)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server stops."""
+        return any(worker.stopping for worker in self._workers)
 
     def stop(self) -> None:
-        """Tells the thread to end at the next clip; from any thread, and from a signal handler."""
-        self.stopping = True
+        """Tells the threads to end at the next clip; from any thread, and from a signal handler."""
+        for worker in self._workers:
+            worker.stopping = True
 
     def join(self, timeout: float) -> bool:
-        """Waits for the end of the thread, and puts a video that it still makes back into the queue.
+        """Waits for the end of the threads, and puts the videos that they still make back into the queue.
 
         Returns:
-            Whether it ended in time.
+            Whether they ended in time.
         """
         self.stop()
         self.queue.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-        if self.lives and (running := self._running):
-            self.queue.put_back(running)
-        return not self.lives
+        until = time.monotonic() + timeout
+        for worker in self._workers:
+            if worker.thread.ident is not None:
+                worker.thread.join(max(until - time.monotonic(), 0))
+            if worker.thread.is_alive() and (running := worker.running):
+                self.queue.put_back(running)
+        return self.ended
 
     def cancel(self, video_id: str) -> None:
         """Removes a video; if it is made now, its files go when it has stopped."""
@@ -92,11 +98,39 @@ class Worker:
 
     def frames_done(self, video_id: str) -> int:
         """The number of finished frames of a video that is made now; 0 for others."""
-        return self._done if video_id == self._running else 0
+        return sum(worker.done for worker in self._workers if worker.running == video_id)
 
     def growing(self, video_id: str) -> Growing | None:
         """What writes the growing MP4 of a video; None if it is not made now."""
-        return self._growing if video_id == self._running else None
+        return next((worker.growing for worker in self._workers if worker.running == video_id), None)
+
+
+class VideoWorker:
+    """Makes videos one after another.
+
+    Args:
+        queue: as in `VideoWorkers`
+        store: as in `VideoWorkers`
+        session: as in `VideoWorkers`
+        metrics: as in `VideoWorkers`
+
+    Attributes:
+        thread: where it works
+        stopping: whether it is to end at the next clip
+        running: id of the video that it makes, None if it makes none
+        done: number of that video's finished frames
+        growing: what writes that video's growing MP4, None before its first clip
+    """
+
+    def __init__(self, queue: Queue, store: Store, session: Session, metrics: Metrics) -> None:
+        self.queue, self.store, self.session, self.metrics = queue, store, session, metrics
+        self.stopping = False
+        self.thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self.running: str | None = None
+        self.done = 0
+        self.growing: Growing | None = None
+        self._started_at: int | None = None  # frames that an earlier process had made of it
+        self._further = False
 
     def _run(self) -> None:
         with contextlib.suppress(EmoError):  # every video will say so
@@ -104,16 +138,17 @@ class Worker:
         while not self.stopping:
             row = self.queue.claim(_PATIENCE)
             if row is not None:
-                self._done, self._started_at, self._further = 0, None, False
-                self._growing, self._running = None, row.id
+                self.done, self._started_at, self._further = 0, None, False
+                self.growing, self.running = None, row.id
                 try:
                     self._make(row)
                 except Exception:  # a disk that is full: it is tried again
                     _log.exception("the queue cannot be written", extra={"fields": {"video": row.id}})
                     time.sleep(_PATIENCE)
                 finally:
-                    self._running = None
+                    self.running = None
                     self._end_growing()
+                    self.queue.release(row.id)
 
     def _make(self, row: VideoRow) -> None:
         directory = self.store.video(row.id)
@@ -164,10 +199,10 @@ class Worker:
         elif not self._further:
             self._further = True
             self.queue.got_further(row.id)
-        self._done = done
+        self.done = done
         with self._only_logged(row):
-            if self._growing is not None:
-                self._growing.advance(done, row.facts["frames"])
+            if self.growing is not None:
+                self.growing.advance(done, row.facts["frames"])
 
     @contextlib.contextmanager
     def _only_logged(self, row: VideoRow) -> Iterator[None]:
@@ -181,10 +216,10 @@ class Worker:
     def _begin_growing(self, row: VideoRow, directory: Path) -> None:
         width, height = row.facts["size"]
         with self._only_logged(row):
-            self._growing = Growing(directory, self.session.bundle.config, (width, height), row.facts["max_seconds"])
+            self.growing = Growing(directory, self.session.bundle.config, (width, height), row.facts["max_seconds"])
 
     def _end_growing(self) -> None:
-        growing, self._growing = self._growing, None
+        growing, self.growing = self.growing, None
         if growing is not None:
             growing.close()
 

@@ -64,14 +64,15 @@ class LiveSessions:
         session: maker of videos
         turns: whose turn it is to run an engine
         registry: where its metrics go
+        replicas: number of a cluster's replicas that make the clips; 0 if this process makes them
 
     Attributes:
         sessions: number of sessions that this machine holds; 0 until `prepare` has measured it
         preparing: whether `prepare` is at work
     """
 
-    def __init__(self, session: Session, turns: Turns, registry: CollectorRegistry) -> None:
-        self.session, self.turns = session, turns
+    def __init__(self, session: Session, turns: Turns, registry: CollectorRegistry, replicas: int = 0) -> None:
+        self.session, self.turns, self.replicas = session, turns, replicas
         self.sessions = 0
         self.preparing = True
         self._plan: Plan | None = None
@@ -110,7 +111,7 @@ class LiveSessions:
             self._cascade = self.session.cascade(plan.backend)
             self._cascade.prepare(plan.sampling)
             self._plan = plan
-            self.sessions = rated_sessions(plan, self.session.bundle.config)
+            self.sessions = rated_sessions(plan, self.session.bundle.config, self.replicas)
         except EmoError as error:
             _log.error("live", extra={"fields": {"error": str(error)}})
         finally:
@@ -219,7 +220,7 @@ class LiveSessions:
             real_time=real_time,
             seed=seed,
             speed=speed,
-            sharing=lambda: max(len(self._open), 1),
+            sharing=lambda: max(math.ceil(len(self._open) / max(self.replicas, 1)), 1),
         )
         mine.append(face)
         return face
@@ -245,7 +246,15 @@ class LiveSessions:
         await asyncio.gather(*(session.close(reason) for session in [*self._open.values()]), return_exceptions=True)
 
 
-def rated_sessions(plan: Plan, config: RuntimeConfig) -> int:
-    """The number of faces that may speak at the same time with a plan."""
-    share = plan.first_frame * config.frames_per_second / config.clip_frames + ENCODING
-    return min(int(BUSY / share), MOST)
+def rated_sessions(plan: Plan, config: RuntimeConfig, replicas: int = 0) -> int:
+    """The number of faces that may speak at the same time with a plan.
+
+    Args:
+        plan: plan of live faces
+        config: facts of the model
+        replicas: number of a cluster's replicas that make the clips, each as fast as planned; 0 if this process does
+    """
+    clips = plan.first_frame * config.frames_per_second / config.clip_frames
+    if replicas:
+        return min(int(BUSY * replicas / clips), int(BUSY / ENCODING), MOST)
+    return min(int(BUSY / (clips + ENCODING)), MOST)

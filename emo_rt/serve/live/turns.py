@@ -1,41 +1,44 @@
-"""One engine runs at a time, the most urgent first: live faces before videos, and among them whose frames run out."""
+"""Who may use the engines, the most urgent first: live faces before videos, and among them whose frames run out."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import heapq
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from emo_rt.cascade.cascade import Cascade
-from emo_rt.engines.engine import Engine, Tensor
 
 
 class Turns:
-    """A lock that goes to whoever needs it first."""
+    """A number of places that go to whoever needs one first.
 
-    def __init__(self) -> None:
+    Args:
+        places: how many are there at once
+    """
+
+    def __init__(self, places: int = 1) -> None:
         self._lock = threading.Lock()
-        self._taken = False
+        self._free = places
         self._waiting: list[tuple[float, int, threading.Event]] = []
         self._numbers = itertools.count()
 
     @contextlib.contextmanager
     def turn(self, due: float) -> Iterator[None]:
-        """Runs its block when nobody else runs one, and nobody waits who is due earlier.
+        """Runs its block when a place is free, and nobody waits who is due earlier.
 
         Args:
             due: when the result is needed, seconds on the clock of `time.monotonic`
         """
         with self._lock:
             mine = None
-            if self._taken:
+            if self._free:
+                self._free -= 1
+            else:
                 mine = threading.Event()
                 heapq.heappush(self._waiting, (due, next(self._numbers), mine))
-            self._taken = True
         if mine is not None:
             mine.wait()
         try:
@@ -45,26 +48,13 @@ class Turns:
                 if self._waiting:
                     heapq.heappop(self._waiting)[2].set()
                 else:
-                    self._taken = False
+                    self._free += 1
 
     def shared(self, cascade: Cascade, due: Callable[[], float] = lambda: math.inf) -> Cascade:
-        """The same engines, each run of which waits for its turn.
+        """The same cascade, whose work waits for its turn.
 
         Args:
-            cascade: loaded engines
-            due: gives when the result of a run is needed, when it is asked for
+            cascade: loaded engines, or a cluster's
+            due: gives when the result of some work is needed, when it is asked for
         """
-        engine = functools.cache(lambda name: _InTurn(cascade.engine(name), self, due))
-        return Cascade(cascade.config, cascade.noise_schedule, engine, cascade.directory)
-
-
-class _InTurn:
-    """An engine that waits for its turn."""
-
-    def __init__(self, engine: Engine, turns: Turns, due: Callable[[], float]) -> None:
-        self.name, self._engine, self._turns, self._due = engine.name, engine, turns, due
-
-    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Engine.run`."""
-        with self._turns.turn(self._due()):
-            return self._engine.run(inputs)
+        return cascade.in_turns(lambda: self.turn(due()))

@@ -113,12 +113,13 @@ def workers() -> list[int]:
 
 
 def test_a_worker_that_is_not_alike_is_named(bundle: Path, batch: Path, ray: Any) -> None:
-    for changes, words in (
-        ({"bundle_sha256": "0" * 64}, f"the worker has another bundle in {bundle}"),
-        ({"version": "0.0.1"}, "and the batch needs 0.0.1"),
-        ({"folder": Path("/no/such/folder")}, "the worker does not see /no/such/folder"),
+    setup = setup_of(bundle)
+    for changed, words in (
+        (replace(setup, bundle=replace(setup.bundle, sha256="0" * 64)), f"the worker has another bundle in {bundle}"),
+        (replace(setup, bundle=replace(setup.bundle, version="0.0.1")), "and 0.0.1 is needed"),
+        (replace(setup, folder=Path("/no/such/folder")), "the worker does not see /no/such/folder"),
     ):
-        rows = rows_of(ray, replace(setup_of(bundle), **changes), batch)
+        rows = rows_of(ray, changed, batch)
         assert not any(row.made for row in rows)
         assert all(words in row.words for row in rows)
 

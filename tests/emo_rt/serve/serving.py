@@ -44,7 +44,7 @@ def listening(app: FastAPI) -> Iterator[httpx.Client]:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
                 yield client
         finally:
-            app.state.worker.stop()
+            app.state.workers.stop()
             server.should_exit = True
             thread.join()
 

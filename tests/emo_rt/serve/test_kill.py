@@ -95,6 +95,19 @@ def test_attempts_that_get_further_do_not_count(tmp_path: Path) -> None:
     queue.close()
 
 
+def test_a_video_is_made_by_one_thread_until_it_is_released(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "queue.sqlite")
+    for video_id in ("one", "two"):
+        queue.add(video_id, "here", {})
+    claimed = [queue.claim(0), queue.claim(0), queue.claim(0)]
+    assert [row and row.id for row in claimed] == ["one", "two", None]
+    queue.release("one")  # its end could not be noted
+    queue.finish("two")
+    queue.release("two")
+    assert [row and row.id for row in (queue.claim(0), queue.claim(0))] == ["one", None]
+    queue.close()
+
+
 def test_a_video_that_was_complete_is_not_made_again(settings: Settings, session: Session, voice: Path) -> None:
     """The process is killed after the video is in its place, and before the queue knows."""
     with running(settings, session) as client:

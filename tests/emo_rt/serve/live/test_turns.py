@@ -49,3 +49,27 @@ def test_one_runs_at_a_time_and_an_error_gives_the_turn_on() -> None:
     assert most == 1
     with turns.turn(0.0):  # it is free again
         pass
+
+
+def test_as_many_run_at_a_time_as_there_are_places() -> None:
+    turns, together = Turns(3), threading.Barrier(3)
+
+    def run() -> None:
+        with turns.turn(0.0):
+            together.wait(20)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert not together.broken
+    inside, went_on = [turns.turn(0.0) for _ in range(3)], threading.Event()
+    for each in inside:
+        each.__enter__()
+    fourth = threading.Thread(target=lambda: turns.turn(0.0).__enter__() or went_on.set())
+    fourth.start()
+    assert not went_on.wait(0.05)
+    inside[0].__exit__(None, None, None)
+    assert went_on.wait(20)

@@ -1,0 +1,59 @@
+"""A server whose clips are made on a Ray cluster of this machine."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from serving import ServerProcess, asked, ended, until
+
+from emo_rt.bundled import PORTRAIT
+from emo_rt.jobs.request import Request
+from emo_rt.jobs.session import Session
+from emo_rt.serve import command
+
+
+def replica_processes() -> list[str]:
+    """What replicas of the server run on this machine."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"ServeReplica:emo-rt" in name:
+            found.append(folder.name)
+    return found
+
+
+def test_its_videos_are_those_of_one_machine_and_nothing_is_left_of_it(
+    session: Session, bundle: Path, voice: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "picture.png").write_bytes(PORTRAIT.read_bytes())  # its name becomes the title
+    expected = []
+    for seed in range(4):
+        session.make(Request(tmp_path / "picture.png", voice, tmp_path / f"{seed}.mp4", seed=seed))
+        expected.append((tmp_path / f"{seed}.mp4").read_bytes())
+    server = ServerProcess(tmp_path / "server", bundle, "--ray", "local", "--replicas", "1")
+    with server as client:
+        until(lambda: client.get("/v1/limits").json()["live"]["sessions"])
+        ids = [asked(client, voice, seed=seed)["id"] for seed in range(4)]
+        assert all(ended(client, each)["status"] == "completed" for each in ids)
+        assert [client.get(f"/v1/videos/{each}/content").content for each in ids] == expected
+        assert replica_processes()
+        code, log = server.end(signal.SIGTERM)
+    assert code == 0, log
+    assert "Traceback" not in log
+    gone = time.monotonic() + 10
+    while replica_processes() and time.monotonic() < gone:
+        time.sleep(0.1)
+    assert not replica_processes()
+
+
+def test_replicas_without_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--replicas", "2"]) == 2
+    assert "--replicas 2: they are on a cluster; give its address with --ray" in capsys.readouterr().err
+    assert command.main(["--port", "0", "--ray", "127.0.0.1:1"]) == 2
+    assert "no Ray cluster answers at '127.0.0.1:1'" in capsys.readouterr().err
