@@ -13,6 +13,10 @@ class BundleError(EmoError):
     """A bundle that is incomplete, altered, of an unknown version, or whose graphs do not fit together."""
 
 
+class ClusterError(EmoError):
+    """The machines that should work are not there. The same may succeed when they are back."""
+
+
 def reason(error: Exception) -> str:
     """The message of an exception in one line, not for pages; the system's own message for an `OSError`."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

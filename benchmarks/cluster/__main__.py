@@ -13,7 +13,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import os
 import statistics
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.cluster.nodes import cluster
 from benchmarks.cluster.simulation import ClipCosts, videos_per_second
 from benchmarks.machine import machine_facts, results_file, write_results
 from emo_rt.bundle import Bundle
@@ -39,8 +39,6 @@ from emo_rt.media.portrait import read_portrait
 from emo_rt.media.sound import read_voice
 from emo_rt.media.video import encode_clip
 
-#: Nodes of the cluster; each has half of the CPUs that the replicas ask for.
-NODES = 2
 #: Clips of a timed stretch.
 STRETCH_CLIPS = 10
 
@@ -64,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clips = _clips_of(bundle)
     here = Cascade.load(bundle, options.backend, threads=1)
     results: dict[str, Any] = {"machine": machine_facts(), "backend": options.backend}
-    with cluster(max(options.replicas)) as address, connected(address) as ray:
+    with cluster(max(options.replicas)) as nodes, connected(nodes.address) as ray:
         with replicas_of(ray, setup, 1) as replicas:
             costs = _costs(bundle, clips, here, ClusterCascade(bundle, replicas), options.rounds)
         parts = {"replica": costs.replica, "overhead": costs.overhead, "encoding": costs.encoding}
@@ -83,21 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(results["replicas"][-1])
     write_results(options.out, results)
     return 0
-
-
-@contextlib.contextmanager
-def cluster(replicas: int) -> Iterator[str]:
-    """A cluster of NODES nodes on this machine, with room for so many replicas; gives its address."""
-    from ray.cluster_utils import Cluster
-
-    each = -(-replicas // NODES)
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": each, "include_dashboard": False})
-    try:
-        for _ in range(NODES - 1):
-            nodes.add_node(num_cpus=each)
-        yield nodes.address
-    finally:
-        nodes.shutdown()
 
 
 Clips = Callable[[Cascade, int], Iterator[Any]]

@@ -22,7 +22,7 @@ from emo_rt.cascade.sampling import Sampling
 from emo_rt.cluster.connection import RETRIES
 from emo_rt.cluster.shared_bundle import SharedBundle
 from emo_rt.engines.engine import Engine, to_numpy
-from emo_rt.errors import BundleError, EmoError, InputError, reason
+from emo_rt.errors import ClusterError, EmoError, InputError, reason
 from emo_rt.media.boxes import Box
 
 #: Name of the application of Ray Serve.
@@ -31,8 +31,8 @@ APPLICATION = "emo-rt"
 LONGEST_CLIP = 30.0
 #: Seconds from one look at a replica to the next.
 LOOK = 5.0
-#: Clips that a replica has at once: the next one is there when it has finished one.
-AT_ONCE = 2
+#: Clips that may wait at a replica: more than a server ever sends, since Ray Serve is slow to ask a full one again.
+AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class Replicas:
         """What a method of `ClipReplica` returns; where a replica dies or hangs, that of another one.
 
         Raises:
-            EmoError: what the method raises, or if no replica finishes it.
+            EmoError: what the method raises.
+            ClusterError: if no replica finishes it.
         """
         from ray.serve.exceptions import RayServeException
 
@@ -156,7 +157,7 @@ class Replicas:
                 if isinstance(cause, Exception):  # a fault of ours: it would be the same elsewhere
                     raise
                 failure = error
-        raise BundleError(f"no replica of the cluster finished a clip in {1 + RETRIES} attempts ({reason(failure)})")
+        raise ClusterError(f"no replica of the cluster finished a clip in {1 + RETRIES} attempts ({reason(failure)})")
 
 
 @contextlib.contextmanager
@@ -174,6 +175,7 @@ def replicas_of(ray: Any, setup: ReplicaSetup, number: int | None) -> Iterator[R
     """
     try:
         from ray import serve
+        from ray.serve.exceptions import RayServeException
     except ImportError:
         raise InputError('Ray Serve is not installed: pip install "emo-rt[ray]"') from None
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
@@ -190,16 +192,18 @@ def replicas_of(ray: Any, setup: ReplicaSetup, number: int | None) -> Iterator[R
         size = f"{setup.threads} CPU{'s' if setup.threads > 1 else ''}"
         raise InputError(f"the cluster has room for {room} replicas of {size}, and not for {max(wanted, 1)}")
     serve.start(proxy_location="Disabled")
+    gone = RuntimeError, TimeoutError, ray.exceptions.RayError, RayServeException
     try:
         try:
             handle = serve.run(_application(setup, wanted), name=APPLICATION, route_prefix=None)
-        except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+        except gone as error:
             raise InputError(f"the replicas do not start ({reason(error)})") from error
         replicas = Replicas(ray, handle, wanted)
         replicas.call("setup")
         yield replicas
     finally:
-        serve.delete(APPLICATION)
+        with contextlib.suppress(*gone):
+            serve.delete(APPLICATION)
 
 
 def _running(serve: Any) -> int:

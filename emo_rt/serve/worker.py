@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emo_rt.bundle import file_sha256
-from emo_rt.errors import EmoError, InputError, printable
+from emo_rt.errors import ClusterError, EmoError, InputError, printable
 from emo_rt.jobs.request import Request
 from emo_rt.jobs.session import Result, Session
 from emo_rt.media.boxes import Box
@@ -161,6 +161,11 @@ class VideoWorker:
             if not self.queue.is_cancelled(row.id):
                 self.queue.put_back(row.id)
                 return
+        except ClusterError as error:
+            _log.error("the cluster", extra={"fields": {"video": row.id, "error": str(error)}})
+            self.queue.put_back(row.id)
+            time.sleep(_PATIENCE)
+            return
         except Exception as error:
             failure = error
         if self.queue.is_cancelled(row.id):

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess, asked, ended, until
+from serving import Serve, ServerProcess, asked, ended, until
 
 from emo_rt.bundled import PORTRAIT
+from emo_rt.cascade.cascade import Cascade
+from emo_rt.errors import ClusterError
 from emo_rt.jobs.request import Request
 from emo_rt.jobs.session import Session
 from emo_rt.serve import command
@@ -57,3 +59,22 @@ def test_replicas_without_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--replicas 2: they are on a cluster; give its address with --ray" in capsys.readouterr().err
     assert command.main(["--port", "0", "--ray", "127.0.0.1:1"]) == 2
     assert "no Ray cluster answers at '127.0.0.1:1'" in capsys.readouterr().err
+
+
+def test_a_video_waits_while_no_replica_is_there(
+    serve: Serve, session: Session, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emo_rt.serve.worker._PATIENCE", 0.05)
+    around, tried = Cascade.denoise_one, []
+
+    def away(*arguments: object) -> object:
+        tried.append(1)
+        if len(tried) in (3, 4):  # after two clips
+            raise ClusterError("no replica of the cluster finished a clip")
+        return around(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Cascade, "denoise_one", away)
+    client = serve()
+    video = ended(client, asked(client, voice)["id"])
+    assert video["status"] == "completed"
+    assert len(tried) == 7 + 2  # the clips that were made were not made again
