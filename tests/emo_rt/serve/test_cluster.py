@@ -73,8 +73,9 @@ def test_a_video_waits_while_no_replica_is_there(
             raise ClusterError("no replica of the cluster finished a clip")
         return around(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Cascade, "denoise_one", away)
     client = serve()
+    until(lambda: client.get("/v1/limits").json()["live"]["sessions"])  # the machine is measured
+    monkeypatch.setattr(Cascade, "denoise_one", away)
     video = ended(client, asked(client, voice)["id"])
     assert video["status"] == "completed"
     assert len(tried) == 7 + 2  # the clips that were made were not made again
