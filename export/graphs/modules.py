@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.controls import GESTURE_SCALES
+from training.model.controls import GESTURES
 from training.model.model import EmoModel
 from training.model.vae import to_float
 from training.model.warp import composed
@@ -109,8 +109,8 @@ class ConditioningGraph(nn.Module):
 
         Returns:
             `audio_key_..` and `audio_value_..` (2, f, 2m + 1, channels) of each spatial attention layer, with no voice
-            first; `audio_embedding` (2, f, time_channels) and `gesture_embedding` (1, f, time_channels) if the
-            config has them; `face_latents` (1, c, h, w);
+            first; `audio_embedding` (2, f, time_channels), `gesture_embedding` (1, f, time_channels) and `closing`
+            (1, f) if the config has them; `face_latents` (1, c, h, w);
             `speed_key_..` and `speed_value_..` (1, f, channels) of each temporal module.
         """
         dtype = dtype_of(self.model)
@@ -155,7 +155,8 @@ class ReferenceNetGraph(nn.Module):
             `reference_key_..` and `reference_value_..` (1, pixels, channels) of each spatial attention layer;
             `motion_first_key_..` to `motion_second_value_..` (pixels, n, channels) of each temporal module;
             `known_maps` (1, block_out_channels[0], h, w), and `last_latents` (1, c, h, w) or `portrait`
-            (1, 3, resolution, resolution), if the config has them.
+            (1, 3, resolution, resolution) with `eyelids` (1, 2, resolution / 2, resolution / 2), if the config has
+            them.
         """
         dtype = dtype_of(self.model)
         portrait, motion = reference_latents.to(dtype), motion_latents[None].to(dtype)
@@ -334,8 +335,8 @@ def export_graphs(model: EmoModel) -> dict[str, ExportGraph]:
         "head_speed": torch.full((inner,), config.speed),
         "face_region": _centre(config),
     }
-    if config.gestures:
-        voice["gestures"] = torch.zeros(config.clip_frames, len(GESTURE_SCALES))
+    if config.takes_gestures:
+        voice["gestures"] = torch.zeros(config.clip_frames, GESTURES)
     faces = {
         "reference_latents": random.normal(1, *frame),
         "motion_latents": random.normal(config.motion_frames, *frame),

@@ -28,9 +28,10 @@ from training.model.model import EmoModel
         {"attention_levels": (False, True), "temporal_levels": (False, True), "audio_in_time_embedding": False},
         {"attention_levels": (True, True), "layers_per_block": 2},
         {"portrait_warp": True, "vae_shortcut": True},
+        {"portrait_warp": True, "vae_shortcut": True, "eyelids": True},
         {"gestures": True, "audio_in_time_embedding": False},
     ],
-    ids=["test", "paper", "deep", "wide", "warp", "gestures"],
+    ids=["test", "paper", "deep", "wide", "warp", "eyelids", "gestures"],
 )
 def test_a_cached_step_with_its_own_deep_features_is_the_full_step(changes: dict[str, object], name: str) -> None:
     torch.manual_seed(0)
@@ -51,13 +52,16 @@ def test_a_cached_step_with_its_own_deep_features_is_the_full_step(changes: dict
 
 
 def test_a_step_that_moves_the_portrait_is_the_same_in_every_runtime(tmp_path: Path) -> None:
-    model = emo_model(portrait_warp=True, vae_shortcut=True, layers_per_block=1)
+    model = emo_model(portrait_warp=True, vae_shortcut=True, layers_per_block=1, eyelids=True)
     model.vae.shortcut_encoder.weight.mul_(10)  # what moves counts
     made = export_graphs(model)["cached_guided_backbone"]
     inputs = made.inputs | {"portrait": torch.rand_like(made.inputs["portrait"]) * 2 - 1}
+    inputs |= {"eyelids": 0.02 * torch.randn_like(inputs["eyelids"]), "closing": torch.rand_like(inputs["closing"])}
+    opened = made.run(inputs | {"closing": torch.zeros_like(inputs["closing"])})["next_latents"]
     expected = made.run(inputs)["next_latents"]
     still = made.run(inputs | {"portrait": torch.zeros_like(inputs["portrait"])})["next_latents"]
     assert (expected - still).abs().max() > 0.1
+    assert (expected - opened).abs().max() > 0.05
     export_part({"step": made}, tmp_path)
     path = tmp_path / "step.onnx"
     for engine in (OnnxRuntimeEngine, OpenVinoEngine):

@@ -9,7 +9,11 @@ from tiny_models import emo_model
 
 from training.model.model import EmoModel
 from training.stages.recipe import Recipe
+from training.stages.stage import STAGES
 from training.stages.trainer import Trainer, TrainingOptions
+
+#: The stages of the test size, whose model has no eyelids.
+TEST_STAGES = tuple(stage for stage in STAGES if stage != "eyelids")
 
 
 def trainer(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.model.attention import KeyValue
+from training.model.controls import Lids
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,9 @@ class Conditions:
     Attributes:
         audio: keys and values of the voice for each spatial attention layer, each (b, f, 2m + 1, c).
         audio_embedding: map of the voice that is added to the time embedding, (b, f, time_channels).
-        gesture_embedding: map of the gestures that is added to the time embedding and scales feature maps,
+        gesture_embedding: map of the head's turns that is added to the time embedding and scales feature maps,
             (b, f, time_channels).
+        closing: how far the eyes are shut (b, f), from 0, open, to 1, shut, for a model with eyelids.
         face_latents: encoded face region that is added to the noisy latents, (b, latent_channels, h, w).
         speed: keys and values of the head speed for each temporal module, each (b, f, c).
         reference: keys and values of the portrait for each spatial attention layer, each (b, hw, c).
@@ -41,11 +43,13 @@ class Conditions:
         last_latents: latents of the frame before the clip (b, latent_channels, h, w). A Backbone that predicts the
             sample predicts the difference from them.
         portrait: the portrait (b, 3, resolution, resolution) in [-1, 1], for a model that moves its pixels.
+        eyelids: where its pixels come from when its eyes shut (b, 2, resolution / 2, resolution / 2), see `Eyelids`.
     """
 
     audio: Mapping[int, KeyValue] = field(default_factory=dict)
     audio_embedding: Tensor | None = None
     gesture_embedding: Tensor | None = None
+    closing: Tensor | None = None
     face_latents: Tensor | None = None
     speed: Mapping[int, KeyValue] = field(default_factory=dict)
     reference: Mapping[int, KeyValue] = field(default_factory=dict)
@@ -53,6 +57,14 @@ class Conditions:
     known_maps: Tensor | None = None
     last_latents: Tensor | None = None
     portrait: Tensor | None = None
+    eyelids: Tensor | None = None
+
+    @property
+    def lids(self) -> Lids | None:
+        """How the eyes of the portrait shut, for a model with eyelids."""
+        if self.eyelids is None or self.closing is None:
+            return None
+        return Lids(self.eyelids, self.closing)
 
     @classmethod
     def merged(cls, *parts: Conditions) -> Conditions:
@@ -79,6 +91,7 @@ class Conditions:
             audio=_numbered("audio", tensors),
             audio_embedding=tensors.get("audio_embedding"),
             gesture_embedding=tensors.get("gesture_embedding"),
+            closing=tensors.get("closing"),
             face_latents=tensors.get("face_latents"),
             speed=_numbered("speed", tensors),
             reference=_numbered("reference", tensors),
@@ -86,6 +99,7 @@ class Conditions:
             known_maps=tensors.get("known_maps"),
             last_latents=tensors.get("last_latents"),
             portrait=tensors.get("portrait"),
+            eyelids=tensors.get("eyelids"),
         )
         known = conditions.named_tensors()
         unknown = [name for name in tensors if name not in known]
@@ -94,7 +108,7 @@ class Conditions:
         return conditions
 
     def named_tensors(self) -> dict[str, Tensor]:
-        """Tensors with the names, and in the order, of the exported graphs: `audio_key_00` to `last_latents`.
+        """Tensors with the names, and in the order, of the exported graphs: `audio_key_00` to `eyelids`.
 
         A name such as `motion_first_key_07` consists of field, attention of the temporal module, part and layer number.
         """
@@ -102,6 +116,7 @@ class Conditions:
             **_named("audio", self.audio),
             "audio_embedding": self.audio_embedding,
             "gesture_embedding": self.gesture_embedding,
+            "closing": self.closing,
             "face_latents": self.face_latents,
             **_named("speed", self.speed),
             **_named("reference", self.reference),
@@ -110,6 +125,7 @@ class Conditions:
             "known_maps": self.known_maps,
             "last_latents": self.last_latents,
             "portrait": self.portrait,
+            "eyelids": self.eyelids,
         }
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 

@@ -46,9 +46,10 @@ class EmoConfig:
         portrait_warp: whether it predicts instead how the portrait's pixels move, how much of them each frame shows,
             and what is new in the rest (*ours*: a face stays as sharp as the portrait, and a head that turns leaves no
             ghost).
-        gestures: whether each frame is told how far the head is turned and the eyes are shut (*ours*: what neither the
-            voice nor the frames before tell, a model that samples in one step leaves out: the mean of all turns is a
-            head that keeps still).
+        gestures: whether each frame is told how far the head is turned (*ours*: what neither the voice nor the frames
+            before tell, a model that samples in one step leaves out: the mean of all turns is a head that keeps still).
+        eyelids: whether the portrait that is moved shuts its eyes as far as each frame is told; needs `portrait_warp`
+            (*ours*: a small network finds the lids once for a video, and blinks are as sharp as the portrait).
         clip_frames: f, number of frames that are generated at once (paper: 12).
         motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
         temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).
@@ -96,6 +97,7 @@ class EmoConfig:
     known_frames_in_latents: bool = False
     portrait_warp: bool = False
     gestures: bool = False
+    eyelids: bool = False
     clip_frames: int = 12
     motion_frames: int = 4
     temporal_positions: int = 32
@@ -142,8 +144,15 @@ class EmoConfig:
             raise ValueError("portrait_warp needs known_frames_in_latents and a prediction of the sample")
         if self.portrait_warp and not self.vae_shortcut:
             raise ValueError("portrait_warp needs vae_shortcut, which encodes what moves in each step")
+        if self.eyelids and (not self.portrait_warp or self.resolution % 16):
+            raise ValueError("eyelids need portrait_warp, and a resolution that is a multiple of 16")
         if self.prediction_type == "epsilon" and self.rescale_betas_zero_snr:
             raise ValueError("rescale_betas_zero_snr needs v_prediction or sample: epsilon has no signal in pure noise")
+
+    @property
+    def takes_gestures(self) -> bool:
+        """Whether frames are told how far the head is turned or the eyes are shut."""
+        return self.gestures or self.eyelids
 
     @property
     def vae_factor(self) -> int:

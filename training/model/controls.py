@@ -1,15 +1,33 @@
-"""Controls: where the face may be, how fast the head turns (paper, sections 1 and 3.2), and gestures (*ours*)."""
+"""Controls: where the face may be, how fast the head turns (paper, sections 1 and 3.2), and gestures (*ours*).
+
+The gestures of a frame are how far the head is turned and how far the eyes are shut. Whoever is to draw a blink has to
+know where the lids are, to a pixel. The portrait says it once for a whole video. So a small network reads it there, and
+each frame shuts the lids as far as its gestures say.
+"""
 
 from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
 
 import torch
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate
 
 from training.model.config import EmoConfig
 
-#: What counts as 1 of each gesture: degrees of yaw, pitch and roll, and shut eyes.
-GESTURE_SCALES = (5.0, 5.0, 5.0, 0.5)
+#: Degrees of yaw, pitch or roll that count as 1.
+TURN_SCALE = 5.0
+#: Numbers that say what a frame does: yaw, pitch and roll, and how far the eyes are shut.
+GESTURES = 4
+
+#: Channels at a half, a quarter, an eighth and a sixteenth of the picture's side.
+_CHANNELS = (12, 24, 40, 56)
+#: How far a predicted 1 reaches, in widths of the picture: as far as a lid moves.
+_LID_REACH = 0.05
+#: How much further lids move than predicted: a smooth field is too small where they meet, and eyes would stay ajar.
+LID_GAIN = 1.25
 
 
 class FaceLocator(nn.Module):
@@ -66,27 +84,96 @@ class SpeedEncoder(nn.Module):
 
 
 class GestureEncoder(nn.Module):
-    """Encoder of gestures: how far the head is turned and the eyes are shut in each frame (*ours*).
+    """Encoder of how far the head is turned in each frame (*ours*).
 
     What it gives is added to the time embedding, and scales what the residual blocks give.
     """
 
-    scales: Tensor
-
     def __init__(self, config: EmoConfig) -> None:
         super().__init__()
-        self.register_buffer("scales", torch.tensor(GESTURE_SCALES), persistent=False)
         last = nn.Linear(config.time_channels, config.time_channels)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(nn.Linear(len(GESTURE_SCALES), config.time_channels), nn.SiLU(), last)
+        self.layers = nn.Sequential(nn.Linear(GESTURES - 1, config.time_channels), nn.SiLU(), last)
 
     def forward(self, gestures: Tensor) -> Tensor:
         """Gestures (b, f, 4) to embeddings (b, f, time_channels).
 
         Args:
             gestures: yaw, pitch and roll of the head against the portrait's in degrees, and closing of the eyes from 0,
-                open, to 1, shut.
+                open, to 1, shut, of which it takes no notice.
         """
-        out: Tensor = self.layers(gestures / self.scales)
+        out: Tensor = self.layers(gestures[..., :-1] / TURN_SCALE)
         return out
+
+
+class Eyelids(nn.Module):
+    """Reads from a portrait where each pixel comes from when its eyes are shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = (3, *_CHANNELS)
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 3, 2, 1), nn.SiLU(), nn.Conv2d(outputs, outputs, 3, 1, 1), nn.SiLU()
+            )
+            for inputs, outputs in itertools.pairwise(sizes)
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(below + beside, beside, 3, 1, 1), nn.SiLU(), nn.Conv2d(beside, beside, 3, 1, 1), nn.SiLU()
+            )
+            for below, beside in zip(_CHANNELS[:0:-1], _CHANNELS[-2::-1], strict=True)
+        )
+        self.out = nn.Conv2d(_CHANNELS[0], 2, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, portrait: Tensor) -> Tensor:
+        """Fields of shut eyes: how far right and down of a pixel what is seen there was before.
+
+        Args:
+            portrait: portraits (b, 3, R, R) in [-1, 1]; R is a multiple of 16
+
+        Returns:
+            fields (b, 2, R / 2, R / 2), in widths of the picture; zeros where nothing moves
+        """
+        maps, beside = portrait, []
+        for layer in self.down:
+            maps = layer(maps)
+            beside.append(maps)
+        for layer, skipped in zip(self.up, reversed(beside[:-1]), strict=True):
+            larger = interpolate(maps, scale_factor=2.0, mode="nearest")
+            maps = layer(torch.cat([larger, skipped], 1))
+        out: Tensor = _LID_REACH * self.out(maps)
+        return out
+
+
+class Lids(NamedTuple):
+    """How the eyes of portraits shut in the frames of clips.
+
+    Attributes:
+        field: output of `Eyelids` (b, 2, h, w)
+        closing: how far the eyes are shut in each frame (b, f), from 0, open, to 1, shut
+    """
+
+    field: Tensor
+    closing: Tensor
+
+    def shifts(self, grid: Tensor) -> Tensor:
+        """How far right and down of places in the portraits what is seen there was before, in widths of the picture.
+
+        Args:
+            grid: the places (b·f, h, w, 2) from -1 to 1, x and y
+
+        Returns:
+            shifts (b·f, h, w, 2)
+        """
+        fields = self.field.to(grid.dtype).repeat_interleave(len(grid) // len(self.field), 0)
+        moved = grid_sample(fields, grid, padding_mode="border", align_corners=False).movedim(1, -1)
+        return LID_GAIN * self.closing.to(grid.dtype).flatten()[:, None, None, None] * moved
+
+    def shut(self, grid: Tensor) -> Tensor:
+        """Where what is seen at places in the portraits (b·f, h, w, 2) was before, from -1 to 1."""
+        return grid + 2 * self.shifts(grid)  # a picture is 2 wide there

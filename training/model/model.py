@@ -21,7 +21,7 @@ from training.model.audio import AudioEncoder, AudioProjection
 from training.model.backbone import Backbone, has_motion
 from training.model.conditions import Conditions
 from training.model.config import EmoConfig
-from training.model.controls import FaceLocator, GestureEncoder, SpeedEncoder
+from training.model.controls import Eyelids, FaceLocator, GestureEncoder, SpeedEncoder
 from training.model.reference_net import ReferenceNet
 from training.model.vae import VAE
 
@@ -48,6 +48,7 @@ class EmoModel(nn.Module):
         self.face_locator = FaceLocator(config)
         self.speed_encoder = SpeedEncoder(config)
         self.gesture_encoder = GestureEncoder(config) if config.gestures else None
+        self.eyelids = Eyelids() if config.eyelids else None
 
     def voice_and_place(
         self,
@@ -73,11 +74,15 @@ class EmoModel(nn.Module):
     def place(self, face_region: Tensor, gestures: Tensor | None = None) -> Conditions:
         """Conditions of the face region and the gestures, as in `voice_and_place`."""
         region = self.face_locator(face_region)
-        if self.gesture_encoder is None:
+        if not self.config.takes_gestures:
             return Conditions(face_latents=region)
         if gestures is None:
             raise ValueError(f"{self.config.name} takes the gestures of each frame, and there are none")
-        return Conditions(face_latents=region, gesture_embedding=self.gesture_encoder(gestures))
+        return Conditions(
+            face_latents=region,
+            gesture_embedding=None if self.gesture_encoder is None else self.gesture_encoder(gestures),
+            closing=None if self.eyelids is None else gestures[..., -1],
+        )
 
     def portrait_and_motion(
         self, reference_latents: Tensor, motion_latents: Tensor, portrait_pull: float = 0.0
@@ -103,10 +108,11 @@ class EmoModel(nn.Module):
         )
 
     def warp_conditions(self, reference_latents: Tensor) -> Conditions:
-        """`portrait` of its latents (b, c, h, w), if the config has a warp."""
+        """`portrait` of its latents (b, c, h, w) if the config has a warp, and its `eyelids` if it has them."""
         if not self.config.portrait_warp:
             return Conditions()
-        return Conditions(portrait=self.vae.decode(reference_latents))
+        portrait = self.vae.decode(reference_latents)
+        return Conditions(portrait=portrait, eyelids=None if self.eyelids is None else self.eyelids(portrait))
 
     def save(self, directory: Path) -> None:
         """Write a checkpoint with weights rounded to float16. The model itself does not change."""

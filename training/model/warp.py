@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate, pixel_shuffle
 
 from training.model.conditions import Conditions
+from training.model.controls import Lids
 from training.model.vae import VAE
 
 #: Points of the movement along each side of a latent.
@@ -44,13 +45,13 @@ def composed(prediction: Tensor, conditions: Conditions, vae: VAE) -> Tensor:
     if conditions.portrait is None:
         return prediction
     new, maps = prediction[..., :-WARP_MAPS, :, :], prediction[..., -WARP_MAPS:, :, :]
-    moved, share = moved_portrait(maps, conditions.portrait)
+    moved, share = moved_portrait(maps, conditions.portrait, conditions.lids)
     painted = vae.decode_by_shortcut(new.flatten(0, -4))
     frames = share * moved + (1 - share) * painted
     return vae.encode_by_shortcut(frames).reshape(new.shape).to(new.dtype)
 
 
-def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
+def moved_portrait(maps: Tensor, portrait: Tensor, lids: Lids | None = None) -> tuple[Tensor, Tensor]:
     """The portrait as it moves, and how much of it each frame shows.
 
     Maps of zeros, as a new model gives them, mean nine tenths of the portrait, unmoved.
@@ -58,6 +59,7 @@ def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         maps: predicted maps (b, f, WARP_MAPS, h, w), or (f, WARP_MAPS, h, w) for one portrait.
         portrait: the portrait (b, 3, R, R), at least WARP_POINTS pixels for each latent.
+        lids: how its eyes shut in each frame; None leaves them as they are.
 
     Returns:
         pictures (b·f, 3, R, R), and shares (b·f, 1, R, R) from 0 to 1.
@@ -68,8 +70,10 @@ def moved_portrait(maps: Tensor, portrait: Tensor) -> tuple[Tensor, Tensor]:
         points = interpolate(points, size, mode="bilinear", align_corners=False)
     unmoved = affine_grid(torch.eye(2, 3, device=maps.device)[None], [1, 1, *size], align_corners=False)
     grid = unmoved + 2 * REACH * points[:, :2].movedim(1, -1)  # a picture is 2 wide there
+    if lids is not None:
+        grid = lids.shut(grid)
     repeated = portrait.float().repeat_interleave(len(points) // len(portrait), 0)
-    moved = grid_sample(repeated, grid, padding_mode="border", align_corners=False)
+    moved = grid_sample(repeated, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return moved, points[:, 2:].sigmoid()
 
 

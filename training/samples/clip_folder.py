@@ -34,8 +34,8 @@ from training.samples.regions import (
 )
 from training.samples.views import random_view, seen, view_names
 
-#: Number of random windows from which one with a still head is chosen, or one with a head of a wanted speed or a blink.
-STILL_CHOICES, RARE_CHOICES = 8, 32
+#: Number of random windows from which one with a still head, or with a head of a wanted speed, is chosen.
+STILL_CHOICES, SPEED_CHOICES = 8, 32
 
 #: Threads that read clips; most of the work is that of libraries, which compute beside each other.
 READING_THREADS = 4
@@ -51,7 +51,6 @@ class WindowChoice:
         still: share of the windows with a still head: of a few random windows, the stillest
         every_speed: share of the windows whose head is as fast as a random one of the speed buckets: of a few random
             windows, the nearest
-        blinks: share of the windows in which eyes are shut: of a few random windows, that where they are shut most
         first_clips: share of the windows that stand for the first clip of a video: their motion frames are zeros, and
             their reference is the frame before
         before: number of clips before the window that the batch has too, with the same references
@@ -62,7 +61,6 @@ class WindowChoice:
 
     still: float = 0.0
     every_speed: float = 0.0
-    blinks: float = 0.0
     first_clips: float = 0.0
     before: int = 0
     other_mouths: float = 0.0
@@ -305,21 +303,18 @@ class ClipFolder:
         return _Places(clip, start + behind + first, start + reference)
 
     def _chosen(self, batch_size: int, choice: WindowChoice, behind: int) -> _Places:
-        """Windows of clips with a voice, some of them chosen by how fast the head turns in them, or for a blink."""
+        """Windows of clips with a voice, some of them chosen by how fast the head turns in them."""
         n, f, device = self.config.motion_frames, self.config.clip_frames, self.tensors.device
-        fast = choice.still + choice.every_speed
-        choices = RARE_CHOICES if choice.every_speed or choice.blinks else STILL_CHOICES if choice.still else 1
+        share = choice.still + choice.every_speed
+        choices = SPEED_CHOICES if choice.every_speed else STILL_CHOICES if choice.still else 1
         drawn = self._draw((batch_size, choices), f, behind, voiced=True)
         kind = torch.rand(batch_size, 1, device=device)
         wanted = self._speeds[torch.randint(len(self._speeds), (batch_size, 1), device=device)]
         wanted = wanted * (kind >= choice.still)
-        rare = kind < fast + choice.blinks
-        number = torch.where(kind < choice.still, STILL_CHOICES, torch.where(rare, RARE_CHOICES, 1))
+        number = torch.where(kind < choice.still, STILL_CHOICES, torch.where(kind < share, SPEED_CHOICES, 1))
         around = torch.arange(-n, f, device=device)
         movement = self.tensors.head_speed[drawn.first[..., None] + around].mean(-1)
         distance = (movement - wanted).abs().nan_to_num(posinf=1e9)
-        closing = self.tensors.gestures[drawn.first[..., None] + torch.arange(f, device=device), 3].mean(-1)
-        distance = torch.where(rare & (kind >= fast), 1 - closing, distance)
         outside = torch.arange(choices, device=device) >= number
         best = distance.masked_fill(outside, 1e10).argmin(1, keepdim=True)
         return _Places(*(field.gather(1, best)[:, 0] for field in (drawn.clip, drawn.first, drawn.reference)))

@@ -13,7 +13,7 @@ from training.model.model import EmoModel
 from training.samples.clip_folder import ClipFolder
 from training.stages.checkpoint import check_no_state, save_checkpoint
 from training.stages.recipe import Recipe
-from training.stages.stage import DIFFUSION_STAGES, required_fields
+from training.stages.stage import DIFFUSION_STAGES, LATENT_STAGES, required_fields
 from training.stages.trainer import Trainer, TrainingOptions
 
 #: How much longer than the first a save may take.
@@ -49,7 +49,7 @@ def train_all_stages(
     save_seconds = _SAFETY * (time.monotonic() - began)
     clips: ClipFolder | None = None
     for index, (stage, recipe) in enumerate(recipes.items()):
-        if stage in DIFFUSION_STAGES and clips is None:
+        if stage in LATENT_STAGES and clips is None:
             clips = _clips_with_latents(model, recipes, options)
         left = started + 60 * minutes - time.monotonic() - save_seconds * (len(stages) - index)
         if left <= 0:
@@ -59,7 +59,7 @@ def train_all_stages(
             )
         seconds = left * recipe.share / sum(recipes[following].share for following in stages[index:])
         own = replace(options, out=options.out / stage, minutes=seconds / 60)
-        run = Trainer(model, stage, recipe, own, clips if stage in DIFFUSION_STAGES else None)
+        run = Trainer(model, stage, recipe, own, clips if stage in LATENT_STAGES else None)
         run.run()
         model = run.averaged
     return options.out / stages[-1]
@@ -67,6 +67,7 @@ def train_all_stages(
 
 def _clips_with_latents(model: EmoModel, recipes: Mapping[str, Recipe], options: TrainingOptions) -> ClipFolder:
     """The clips that all stages on latents can learn from."""
+    # The eyelids stage takes no notice of clips without landmarks, from which the others learn.
     learners = {stage: recipe for stage, recipe in recipes.items() if stage in DIFFUSION_STAGES}
     needs = {
         field

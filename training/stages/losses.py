@@ -12,7 +12,7 @@ from training.model.model import EmoModel
 from training.model.schedule import loss_weights, noise_scheduler, training_target
 from training.model.warp import WARP_MAPS, WARP_POINTS, composed
 from training.samples.clip_folder import ClipFolder, TrainingBatch, WindowChoice
-from training.stages.movement import EYELID_WEIGHT, eyelid_error, landmark_error, movement_error
+from training.stages.movement import eyelid_error, landmark_error, movement_error, varied
 from training.stages.recipe import Recipe
 from training.stages.voice_heads import VoiceHeads
 
@@ -57,6 +57,8 @@ class StageLoss:
         """
         if self.stage in ("vae", "decoder"):
             return self._vae_loss()
+        if self.stage == "eyelids":
+            return self._eyelid_loss()
         if self.stage == "audio":
             return self._audio_loss()
         return self._diffusion_loss(own_clips)
@@ -82,6 +84,17 @@ class StageLoss:
         wrong_phonemes = nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten())
         return wrong_phonemes + MOUTH_SHAPE_WEIGHT * (read - mouths).square().mean()
 
+    def _eyelid_loss(self) -> Tensor:
+        batch = self.clips.images(self.recipe.batch_size, self.recipe.weights)
+        assert self.model.eyelids is not None
+        if batch.reference_landmarks is None:
+            raise ValueError("no clip has landmarks of the face, from which eyelids learn: take photo puppets")
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):  # places need more than bfloat16
+            portraits = self.model.vae.decode(batch.reference_latents.to(self.dtype)).float()
+            landmarks = batch.reference_landmarks / portraits.shape[-1]
+            portraits, landmarks, shut = varied(portraits, landmarks)
+        return eyelid_error(self.model.eyelids(portraits.to(self.dtype)).float(), landmarks, shut)
+
     def _diffusion_loss(self, own_clips: int) -> Tensor:
         recipe, model = self.recipe, self.model
         size = recipe.batch_size
@@ -93,7 +106,6 @@ class StageLoss:
             choice = WindowChoice(
                 recipe.still,
                 recipe.every_speed,
-                recipe.blinks,
                 recipe.first_clips,
                 own_clips,
                 recipe.other_mouths,
@@ -115,7 +127,7 @@ class StageLoss:
         error = error * (channels / channels.mean())[:, None, None]
         per_sample = (weight * error).flatten(1).sum(1) / (weight.flatten(1).sum(1) * latents.shape[2])
         loss = (loss_weights(self.scheduler, timestep) * per_sample).mean()
-        return loss if conditions.portrait is None else loss + self._movement_loss(raw, batch, conditions.portrait)
+        return loss if conditions.portrait is None else loss + self._movement_loss(raw, batch, conditions)
 
     def _without_doubts(self, raw: Tensor, batch: TrainingBatch) -> Tensor:
         """A prediction whose difference from the frames does not say what is seen where landmarks say it.
@@ -128,20 +140,18 @@ class StageLoss:
         prediction, seen = raw[:, :, : -(WARP_POINTS**2)], raw[:, :, -(WARP_POINTS**2) :]
         return torch.cat([prediction, torch.where(known, seen.detach(), seen)], 2)
 
-    def _movement_loss(self, raw: Tensor, batch: TrainingBatch, portrait: Tensor) -> Tensor:
+    def _movement_loss(self, raw: Tensor, batch: TrainingBatch, conditions: Conditions) -> Tensor:
         """Loss () of what a Backbone with a warp predicts about the movement of the portrait."""
-        recipe, maps, loss = self.recipe, raw[:, :, -WARP_MAPS:], raw.new_zeros(())
+        recipe, maps, loss, portrait = self.recipe, raw[:, :, -WARP_MAPS:], raw.new_zeros(()), conditions.portrait
+        assert portrait is not None
         weight, side = batch.loss_weight.flatten(0, 1), portrait.shape[-1]
         if recipe.movement_weight:
             with torch.no_grad():
                 frames = self.model.vae.decode(batch.latents.to(self.dtype).flatten(0, 1))
-            loss = recipe.movement_weight * movement_error(maps, portrait, frames, weight)
+            loss = recipe.movement_weight * movement_error(maps, portrait, frames, weight, conditions.lids)
         if recipe.landmark_weight and batch.landmarks is not None and batch.reference_landmarks is not None:
             places = batch.landmarks / side, batch.reference_landmarks / side
-            error = landmark_error(maps, *places, weight)
-            if self.model.config.gestures:  # otherwise nothing tells a blink, and eyes would stay half shut
-                error = error + EYELID_WEIGHT * eyelid_error(maps, *places, batch.gestures[..., 3])
-            loss = loss + recipe.landmark_weight * error
+            loss = loss + recipe.landmark_weight * landmark_error(maps, *places, weight, conditions.lids)
         return loss
 
     def image_conditions(self, batch: TrainingBatch, heard: Tensor | None = None) -> Conditions:

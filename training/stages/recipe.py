@@ -54,7 +54,6 @@ class Recipe:
         still: share of the samples that are chosen for a still head, where only the mouth moves
         every_speed: share of the windows that are chosen for the head speed of a random bucket, each bucket as often
             as the others: most heads are slow
-        blinks: share of the windows that are chosen for a blink, which is rare
         high_noise: share of the timesteps that are drawn from the noisiest 40 %, which decide the mouth
         pure_noise: share of the timesteps that are the noisiest one, where sampling begins: there, the voice alone
             says what the mouth does
@@ -82,7 +81,6 @@ class Recipe:
     motion_noise: float = 0.0
     still: float = 0.0
     every_speed: float = 0.0
-    blinks: float = 0.0
     high_noise: float = 0.0
     pure_noise: float = 0.0
     share: float = 0.0
@@ -103,7 +101,6 @@ class Recipe:
             "closed_mouths",
             "still",
             "every_speed",
-            "blinks",
             "high_noise",
             "pure_noise",
             "share",
@@ -111,9 +108,8 @@ class Recipe:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
-        if self.still + self.every_speed + self.blinks > 1:
-            shares = f"{self.still}, {self.every_speed} and {self.blinks}"
-            raise ValueError(f"still, every_speed and blinks are shares of one whole, not {shares}")
+        if self.still + self.every_speed > 1:
+            raise ValueError(f"still and every_speed are shares of one whole, not {self.still} and {self.every_speed}")
 
     @property
     def weights(self) -> RegionWeights:

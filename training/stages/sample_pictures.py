@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from training.model.conditions import Conditions
+from training.model.controls import Lids
 from training.model.model import EmoModel
 from training.model.schedule import noise_scheduler
 from training.model.vae import to_uint8
-from training.model.warp import composed
+from training.model.warp import WARP_MAPS, composed, moved_portrait
 from training.samples.clip_folder import TrainingBatch
 
 
@@ -48,6 +49,19 @@ def diffusion_grid(model: EmoModel, batch: TrainingBatch, conditions: Conditions
 def reconstruction_grid(model: EmoModel, images: Tensor) -> np.ndarray:
     """Draws pictures (b, 3, h, w) in [-1, 1] above what the VAE makes of them: RGB uint8 (2h, b · w, 3)."""
     return _tiled(torch.stack([images, model.vae.decode(model.vae.encode(images))]))
+
+
+@torch.no_grad()
+def eyelid_grid(model: EmoModel, latents: Tensor) -> np.ndarray:
+    """Draws portraits of latents (b, c, h, w) with eyes open, half shut and shut: RGB uint8 (3h, b · w, 3)."""
+    portraits = model.vae.decode(latents)
+    assert model.eyelids is not None
+    field, unmoved = model.eyelids(portraits), latents.new_zeros(len(latents), 1, WARP_MAPS, *latents.shape[2:])
+    rows = [
+        moved_portrait(unmoved, portraits, Lids(field, field.new_full((len(latents), 1), closing)))[0]
+        for closing in (0.0, 0.5, 1.0)
+    ]
+    return _tiled(torch.stack(rows))
 
 
 def _tiled(pictures: Tensor) -> np.ndarray:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from training.model.config import EmoConfig
 from training.model.model import EmoModel
 
-#: The stages in the order in which they train. The decoder stage is optional.
-STAGES = ("vae", "decoder", "audio", "image", "video", "speed")
+#: The stages in the order in which they train. The decoder and the eyelids stage are optional.
+STAGES = ("vae", "decoder", "eyelids", "audio", "image", "video", "speed")
+
+#: Stages that denoise latents.
+DIFFUSION_STAGES = ("image", "video", "speed")
 
 #: Stages that learn from latents.
-DIFFUSION_STAGES = ("image", "video", "speed")
+LATENT_STAGES = ("eyelids", *DIFFUSION_STAGES)
 
 #: Fields that the clips of a stage must have, besides frames and boxes. Clips without them are left out.
 REQUIRED_FIELDS = {
+    "eyelids": ("landmarks",),
     "audio": ("waveform", "phoneme_class", "mouth_opening", "mouth_width"),
     "video": ("waveform",),
     "speed": ("waveform", "head_speed"),
 }
 
-#: Fields that they must have too where a model takes gestures. Eyes count as open where nothing is known of them.
+#: Fields that they must have too where frames are told how the head is turned.
 GESTURE_FIELDS = ("rotation",)
 
 
@@ -43,8 +47,8 @@ def trained_parameters(model: EmoModel, stage: str, hears: bool = False, knows_s
         temporal, speed = "motion_modules" in name, "_speed" in name
         audio = any(layer in name for layer in ("_audio.", "audio_embedding."))
         faces = ("backbone", "reference_net", "face_locator", "gesture_encoder")
-        if stage == "vae":
-            return part == "vae"
+        if stage in ("vae", "eyelids"):
+            return part == stage
         if stage == "audio":
             return part in ("audio_encoder", "audio_projection")
         if stage == "decoder":

@@ -35,8 +35,8 @@ from training.stages.performance import (
     store_channels_last,
 )
 from training.stages.recipe import Recipe
-from training.stages.sample_pictures import diffusion_grid, reconstruction_grid
-from training.stages.stage import DIFFUSION_STAGES, required_fields, trained_parameters
+from training.stages.sample_pictures import diffusion_grid, eyelid_grid, reconstruction_grid
+from training.stages.stage import LATENT_STAGES, required_fields, trained_parameters
 from training.stages.voice_heads import VoiceHeads
 
 #: Steps between two lines of the log.
@@ -108,6 +108,8 @@ class Trainer:
     def __init__(
         self, model: EmoModel, stage: str, recipe: Recipe, options: TrainingOptions, clips: ClipFolder | None = None
     ) -> None:
+        if stage == "eyelids" and model.eyelids is None:
+            raise ValueError(f"{model.config.name} has no eyelids to train: set `eyelids` in its config")
         self.stage, self.recipe, self.options = stage, recipe, options
         self.accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.mixed_precision)
         self.device = self.accelerator.device
@@ -149,7 +151,7 @@ class Trainer:
         self._started = time.monotonic()
         self.scheduler = self._learning_rates()
         self._rounded = None
-        if self.device.type == "cuda" and options.mixed_precision == "bf16" and stage in DIFFUSION_STAGES:
+        if self.device.type == "cuda" and options.mixed_precision == "bf16" and stage in LATENT_STAGES:
             self._rounded = RoundedModel(model)
         self.loss = StageLoss(
             self._rounded.copy if self._rounded else model, stage, recipe, self.clips, self.voice_heads
@@ -294,6 +296,8 @@ class Trainer:
         torch.manual_seed(0)
         if self.stage in ("vae", "decoder"):
             return reconstruction_grid(model, self.clips.frames(8)[0])
+        if self.stage == "eyelids":
+            return eyelid_grid(model, self.clips.images(4, RegionWeights()).reference_latents.to(self.device))
         loss = StageLoss(model, self.stage, self.recipe, self.clips, self.voice_heads)
         if self.stage == "image":
             batch = self.clips.images(4, RegionWeights(), voiced=self.recipe.hears)

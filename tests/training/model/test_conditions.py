@@ -151,7 +151,7 @@ def test_a_gesture_changes_its_frame_alone_without_temporal_modules() -> None:
     inputs = Inputs(model.config)
     before = predict(model, inputs, temporal=False)
     assert inputs.gestures is not None
-    inputs.gestures[:, 3] += 1.0
+    inputs.gestures[:, 3, 0] += 1.0
     assert changed_frames(before, predict(model, inputs, temporal=False)) == [3]
 
 

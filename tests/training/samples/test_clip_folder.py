@@ -180,17 +180,6 @@ def test_rare_head_speeds_can_be_asked_for_as_often_as_others(clips: Path, tmp_p
     assert 0.4 < share[1] < 0.6
 
 
-def test_rare_blinks_can_be_asked_for(clips: Path, tmp_path: Path) -> None:
-    data = trainer("video", clips, tmp_path).clips
-    data.tensors.gestures[:, 3] = 0
-    data.tensors.gestures[20, 3] = 1
-    torch.manual_seed(0)
-    usual, every = (data.videos(200, RegionWeights(), WindowChoice(blinks=share)).gestures for share in (0, 0.5))
-    blinking = [float(gestures[..., 3].any(1).float().mean()) for gestures in (usual, every)]
-    assert blinking[0] < 0.35
-    assert blinking[1] > blinking[0] + 0.3
-
-
 def test_clips_of_another_resolution_are_refused(tmp_path: Path) -> None:
     make_clip(3, seconds=0.4, resolution=40).save(tmp_path / "3.npz")
     with pytest.raises(ValueError, match=r"3.npz has 40 pixels a side, emo-test 32"):

@@ -35,7 +35,7 @@ def test_all_stages_train_in_the_time_that_there_is(clips: Path, tmp_path: Path)
 
 
 def test_the_config_of_the_bundled_model_trains_by_the_clock() -> None:
-    assert timed_stages("emo-photo") == ["vae", "audio", "image", "video"]
+    assert timed_stages("emo-photo") == ["vae", "eyelids", "audio", "image", "video"]
 
 
 @pytest.mark.parametrize("stage", [["--stage", "video"], []])

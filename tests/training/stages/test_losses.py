@@ -95,17 +95,9 @@ def test_coarse_losses_weigh_light_and_shape_more(clips: Path, tmp_path: Path) -
 def test_what_the_recipe_asks_for_reaches_the_samples(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares = {
-        "still": 0.3,
-        "every_speed": 0.2,
-        "blinks": 0.1,
-        "first_clips": 0.4,
-        "other_mouths": 0.6,
-        "closed_mouths": 0.7,
-    }
-    wanted = WindowChoice(**shares, before=0)
+    wanted = WindowChoice(still=0.3, every_speed=0.2, first_clips=0.4, before=0, other_mouths=0.6, closed_mouths=0.7)
     recipe = replace(Recipe.load("emo-test", "video"), face_weight=2.0, mouth_weight=7.0, own_motion=0.0)
-    recipe = replace(recipe, **shares)
+    recipe = replace(recipe, still=0.3, every_speed=0.2, first_clips=0.4, other_mouths=0.6, closed_mouths=0.7)
     run = trainer("video", clips, tmp_path, recipe)
     videos, seen = run.clips.videos, []
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import emo_model
-from tiny_runs import trainer
+from tiny_runs import TEST_STAGES, trainer
 
 from training.clips.clip import TrainingClip
 from training.model.model import EmoModel
 from training.stages.recipe import Recipe
-from training.stages.stage import STAGES, trained_parameters
+from training.stages.stage import trained_parameters
 
 
 def parts(stage: str) -> set[str]:
@@ -72,7 +72,7 @@ def idle(stage: str, name: str) -> bool:
     return stage == "audio" and name.endswith(("masked_spec_embed", "k_proj.bias"))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TEST_STAGES)
 def test_a_step_changes_all_that_trains_and_nothing_else(stage: str, clips: Path, tmp_path: Path) -> None:
     run = trainer(stage, clips, tmp_path, replace(Recipe.load("emo-test", stage), audio_dropout=0, first_clips=0))
     before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_runs import trainer
+from tiny_runs import TEST_STAGES, trainer
 
 from training.model.vae import to_uint8
 from training.samples.regions import RegionWeights
 from training.speakers.speaker import make_clip
 from training.stages.losses import StageLoss, mean_loss
 from training.stages.recipe import Recipe
-from training.stages.stage import STAGES
 from training.stages.trainer import HELD_OUT_BATCHES
 from training.train import main
 
@@ -55,7 +54,7 @@ def test_two_processes_train_and_resume_as_one_that_accumulates_two_batches(clip
         torch.testing.assert_close(tensor, two["model"][name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TEST_STAGES)
 def test_the_log_has_losses_and_pictures(stage: str, clips: Path, tmp_path: Path) -> None:
     run = trainer(stage, clips, tmp_path)
     run.run()
@@ -68,7 +67,7 @@ def test_the_log_has_losses_and_pictures(stage: str, clips: Path, tmp_path: Path
     assert events.Tags()["images"] == ([] if stage == "audio" else ["samples"])
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TEST_STAGES)
 def test_clips_that_only_measure_change_nothing_and_their_loss_is_logged(
     stage: str, clips: Path, tmp_path: Path
 ) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import trainer
+from tiny_runs import TEST_STAGES, trainer
 
 from training.stages.recipe import Recipe
-from training.stages.stage import STAGES
 from training.train import main
 
 
@@ -19,7 +18,7 @@ class Killed(Exception):
     """Stands for a power cut."""
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TEST_STAGES)
 def test_a_killed_run_goes_on_to_the_same_weights(
     stage: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,7 @@ def closing(face: np.ndarray) -> np.ndarray:
 def shutting(face: np.ndarray, *, glasses: bool = False) -> np.ndarray:
     """The shift (468, 3) that shuts the eyes of a face (468, 3): the upper lid comes down to the lower one.
 
-    Behind glasses it moves the lids alone.
+    It is linear in the face, of as many columns as there are. Behind glasses it moves the lids alone.
     """
     known: list[int] = []
     values: list[np.ndarray] = []
@@ -54,11 +54,11 @@ def shutting(face: np.ndarray, *, glasses: bool = False) -> np.ndarray:
             known += [above, below]
             values += [0.92 * opened, -0.08 * opened]
         known += corners
-        values += [np.zeros(3)] * 2
+        values += [np.zeros(face.shape[1])] * 2
     tables = face_tables()
     below_the_nose = np.flatnonzero(tables.points[:, 1] < tables.points[_UNDER_THE_NOSE, 1])
     still = [*BROWS, *BELOW_EYES, *tables.oval, *below_the_nose, *(EYE_FOLDS if glasses else ())]
-    zeros = np.zeros((len(still), 3))
+    zeros = np.zeros((len(still), face.shape[1]))
     return smooth_field(FACE_POINTS, tables.triangles, np.array([*known, *still]), np.concatenate([values, zeros]))
 
 
