@@ -79,7 +79,7 @@ def _clips_with_latents(model: EmoModel, recipes: Mapping[str, Recipe], options:
         model.config,
         model.vae.eval(),
         needs=sorted(needs),
-        shortest=max(recipe.shortest_clip(stage, model.config) for stage, recipe in learners.items()),
+        shortest=max((recipe.shortest_clip(stage, model.config) for stage, recipe in learners.items()), default=1),
         device=torch.device(options.device),
         views=options.views,
     )
