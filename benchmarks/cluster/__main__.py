@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4], help="(default: 1 2 4)")
     parser.add_argument("--rounds", type=int, default=10, help="of the overhead (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=60, help="of each video (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=150, help="of each video (default: %(default)s)")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="model bundle (default: the bundled one)")
     parser.add_argument("--backend", default="openvino-bf16", help="(default: %(default)s)")
     parser.add_argument(

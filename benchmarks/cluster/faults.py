@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, voice = Path(name), _voice(Path(name), options.seconds)
         setup = ReplicaSetup(SharedBundle.of(bundle, validated=True), options.backend)
         with replicas_of(ray, setup, REPLICAS) as replicas:
-            turns, cascade = Turns(REPLICAS + 1), ClusterCascade(bundle, replicas)
+            turns, cascade = Turns(REPLICAS + 1, lambda: REPLICAS), ClusterCascade(bundle, replicas)
             session = Session(bundle, asked, cascade=cascade)
             session.around = turns.shared
             requests = [Request(PORTRAIT, voice, folder / f"{seed}.mp4", seed=seed) for seed in range(options.videos)]

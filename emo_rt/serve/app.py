@@ -89,7 +89,8 @@ def create_app(settings: Settings, session: Session, replicas: int = 0) -> FastA
         raise
     state.metrics = Metrics(state.queue.waiting)
     at_once = replicas + 1 if replicas else 1  # the next clip is on its way while a replica makes one
-    turns = Turns(at_once)
+    # While faces speak, videos leave a replica to them, and do not wait before them.
+    turns = Turns(at_once, lambda: min(2, at_once - 1) if state.live.used else 0)
     session.around = turns.shared
     state.workers = VideoWorkers(state.queue, state.store, session, state.metrics, at_once)
     state.live = LiveSessions(session, turns, state.metrics.registry, replicas)

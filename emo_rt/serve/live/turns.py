@@ -17,11 +17,12 @@ class Turns:
 
     Args:
         places: how many are there at once
+        kept: gives how many of them are kept for what is due at some time
     """
 
-    def __init__(self, places: int = 1) -> None:
+    def __init__(self, places: int = 1, kept: Callable[[], int] = lambda: 0) -> None:
         self._lock = threading.Lock()
-        self._free = places
+        self._free, self._kept = places, kept
         self._waiting: list[tuple[float, int, threading.Event]] = []
         self._numbers = itertools.count()
 
@@ -30,25 +31,25 @@ class Turns:
         """Runs its block when a place is free, and nobody waits who is due earlier.
 
         Args:
-            due: when the result is needed, seconds on the clock of `time.monotonic`
+            due: when the result is needed, seconds on the clock of `time.monotonic`; infinite if at any time
         """
+        mine = threading.Event()
         with self._lock:
-            mine = None
-            if self._free:
-                self._free -= 1
-            else:
-                mine = threading.Event()
-                heapq.heappush(self._waiting, (due, next(self._numbers), mine))
-        if mine is not None:
-            mine.wait()
+            heapq.heappush(self._waiting, (due, next(self._numbers), mine))
+            self._admit()
+        mine.wait()
         try:
             yield
         finally:
             with self._lock:
-                if self._waiting:
-                    heapq.heappop(self._waiting)[2].set()
-                else:
-                    self._free += 1
+                self._free += 1
+                self._admit()
+
+    def _admit(self) -> None:
+        """Lets those in for whom there is a place."""
+        while self._waiting and self._free > (self._kept() if math.isinf(self._waiting[0][0]) else 0):
+            self._free -= 1
+            heapq.heappop(self._waiting)[2].set()
 
     def shared(self, cascade: Cascade, due: Callable[[], float] = lambda: math.inf) -> Cascade:
         """The same cascade, whose work waits for its turn.

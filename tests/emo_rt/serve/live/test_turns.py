@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -49,6 +50,29 @@ def test_one_runs_at_a_time_and_an_error_gives_the_turn_on() -> None:
     assert most == 1
     with turns.turn(0.0):  # it is free again
         pass
+
+
+def test_places_are_kept_for_what_is_urgent() -> None:
+    faces, order, go_on = [1], [], threading.Event()
+    turns = Turns(3, lambda: 2 if faces else 0)
+
+    def run(due: float) -> None:
+        with turns.turn(due):
+            order.append(due)
+            go_on.wait(20)
+
+    threads = [threading.Thread(target=run, args=(due,)) for due in (math.inf, math.inf, math.inf, 1.0, 2.0)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while len(order) + len(turns._waiting) <= number:
+            time.sleep(0.001)
+    assert sorted(order) == [1.0, 2.0, math.inf]
+    faces.clear()
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert order.count(math.inf) == 3
 
 
 def test_as_many_run_at_a_time_as_there_are_places() -> None:
