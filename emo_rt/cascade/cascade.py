@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,12 +40,14 @@ class VideoConditions:
         head_speed: speed of the head in each frame of audio features, float32 (f + 2m,), degrees per frame
         face_region: mask of where the face may be, float32 (1, 1, R, R)
         gestures: how the head is turned and the eyes are shut in each frame
+        steps: the steps of each sampling that was needed until now
     """
 
     reference_latents: Tensor
     head_speed: np.ndarray
     face_region: np.ndarray
     gestures: Gestures
+    steps: dict[Sampling, list[Step]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,6 @@ class Cascade:
         self, config: RuntimeConfig, noise_schedule: NoiseSchedule, engine: EngineByName, directory: str = ""
     ) -> None:
         self.config, self.noise_schedule, self.engine, self.directory = config, noise_schedule, engine, directory
-        self._steps = functools.cache(self.schedule)
 
     @classmethod
     def load(cls, bundle: Bundle, backend: str = "onnxruntime", threads: int | None = None) -> Cascade:
@@ -294,7 +295,9 @@ class Cascade:
         if gesture_frames is None:
             gesture_frames = clip.first_frame + np.arange(self.config.clip_frames)
         gestures = video.gestures.at(gesture_frames)  # (f, 4)
-        steps = self._steps(sampling)
+        if sampling not in video.steps:
+            video.steps[sampling] = self.schedule(sampling)
+        steps = video.steps[sampling]
         conditions = condition_clip(self.engine, video, waveform, motion_latents, gestures)
         noise = clip_noise(seed, clip.index, self.config.latents_shape)
         latents = denoise_clip(self.engine, steps, conditions, noise)
@@ -336,7 +339,7 @@ class Cascade:
 
     def prepare(self, sampling: Sampling) -> None:
         """Loads the engines that the first clip would wait for."""
-        for step in self._steps(sampling):
+        for step in self.schedule(sampling):
             self.engine(step.graph)
 
     def warm_up(self, sampling: Sampling) -> None:

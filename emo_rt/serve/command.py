@@ -106,7 +106,7 @@ def _serve(options: argparse.Namespace) -> None:
                 f"give a token with --token-file or {TOKEN_VARIABLE}"
             )
         server.run([listener])
-    if not (app.state.workers.ended and not app.state.live.preparing) and Process.own:
+    if (app.state.live.preparing or not app.state.workers.ended) and Process.own:
         sys.stdout.flush()
         os._exit(0)  # what still computes is not waited for; its clips are kept
 

@@ -49,7 +49,7 @@ class EmoConfig:
         gestures: whether each frame is told how far the head is turned (*ours*: what neither the voice nor the frames
             before tell, a model that samples in one step leaves out: the mean of all turns is a head that keeps still).
         eyelids: whether the portrait that is moved shuts its eyes as far as each frame is told; needs `portrait_warp`
-            (*ours*: a small network finds the lids once for a video, and blinks are as sharp as the portrait).
+            (*ours*: a small network finds its lids, and blinks are as sharp as it is).
         clip_frames: f, number of frames that are generated at once (paper: 12).
         motion_frames: n, number of frames of the previous clip that the temporal modules see (paper: 4).
         temporal_positions: number of positions in the temporal modules' table (AnimateDiff v2: 32).

@@ -75,7 +75,7 @@ class ServerProcess:
         self.log = folder.with_name(f"{folder.name}.log")
         with open(self.log, "w") as log:  # a pipe that nobody reads would stop it
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{code}; sys.exit(main())", *options],
+                [sys.executable, "-X", "faulthandler", "-c", f"{code}; sys.exit(main())", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -97,7 +97,12 @@ class ServerProcess:
         """Sends a signal, if one is given, and waits for the end; returns the exit code and what went to stderr."""
         if number is not None:
             self.process.send_signal(number)
-        self.process.communicate(timeout=30)
+        try:
+            self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # its log then says what every thread waits for
+            self.process.communicate(timeout=30)
+            raise AssertionError(f"it did not end: {self.log.read_text()}") from None
         return self.process.returncode, self.log.read_text()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ def test_a_condition_is_left_out_and_all_others_stay(name: str) -> None:
     one = torch.ones(1)
     pair = (one, one)
     pairs = {0: pair}
-    conditions = Conditions(pairs, one, one, one, pairs, pairs, {0: (pair, pair)}, one, one, one)
+    of_layers = {"audio": pairs, "speed": pairs, "reference": pairs, "motion": {0: (pair, pair)}}
+    conditions = Conditions(**{field.name: of_layers.get(field.name, one) for field in fields(Conditions)})
     before = conditions.named_tensors().keys()
     listener = Listener()
     with left_out(listener, ABLATIONS[name]):

@@ -94,7 +94,9 @@ def test_generated_and_real_clips_mix(prepared: Path, tmp_path: Path, speakers: 
     folder = shutil.copytree(prepared / "train", tmp_path / "train")
     make_clip(9, 1.0, 32).save(folder / "generated.npz")
     needs = {
-        stage: len(ClipFolder(folder, vae_config(), needs=names).names) for stage, names in REQUIRED_FIELDS.items()
+        stage: len(ClipFolder(folder, vae_config(), needs=names).names)
+        for stage, names in REQUIRED_FIELDS.items()
+        if stage != "eyelids"  # it learns from photo puppets alone
     }
     assert needs == {"audio": 1, "video": 2, "speed": 1}
 
