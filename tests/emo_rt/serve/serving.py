@@ -71,7 +71,11 @@ class ServerProcess:
         options = ["--folder", str(folder), "--bundle", str(bundle), "--port", "0", "--backend", "onnxruntime"]
         options += ["--threads", "1", "--steps", "2", *words]
         path = os.pathsep.join([str(here.parents[2]), str(here)])
-        code = f"import sys; from emo_rt.__main__ import main; {before}; sys.argv[1:] = ['serve', *sys.argv[1:]]"
+        # Jobs in the background of a shell ignore Ctrl-C, and hand that on: to the tests, and to their processes.
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = (
+            f"{heard}; import sys; from emo_rt.__main__ import main; {before}; sys.argv[1:] = ['serve', *sys.argv[1:]]"
+        )
         self.log = folder.with_name(f"{folder.name}.log")
         with open(self.log, "w") as log:  # a pipe that nobody reads would stop it
             self.process = subprocess.Popen(
