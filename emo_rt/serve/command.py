@@ -94,9 +94,10 @@ def _serve(options: argparse.Namespace) -> None:
         from emo_rt.serve.app import create_app
         from emo_rt.serve.logs import log_to_stderr
 
-        session, replicas = Session(bundle, generation_options(options), provenance=True), 0
         if options.ray:
-            session, replicas = stack.enter_context(_on_cluster(session, options))
+            session, replicas = stack.enter_context(_on_cluster(bundle, options))
+        else:
+            session, replicas = Session(bundle, generation_options(options), provenance=True), 0
         app = create_app(settings, session, replicas)
         log_to_stderr()
         server = make_server(app, settings)
@@ -112,8 +113,8 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _on_cluster(session: Session, options: argparse.Namespace) -> Iterator[tuple[Session, int]]:
-    """The session whose clips replicas on a Ray cluster make, while the block lasts, and their number.
+def _on_cluster(bundle: Bundle, options: argparse.Namespace) -> Iterator[tuple[Session, int]]:
+    """A session whose clips replicas on a Ray cluster make, while the block lasts, and their number.
 
     Plans are chosen by the costs of this machine.
     """
@@ -122,14 +123,14 @@ def _on_cluster(session: Session, options: argparse.Namespace) -> Iterator[tuple
     from emo_rt.cluster.shared_bundle import SharedBundle
 
     with connected(options.ray) as ray:
-        threads = session.options.threads or 1
-        alone = replace(session.options, threads=threads)
-        plan = Session(session.bundle, alone, verbose=True).plan(predicted=False)
-        shared = SharedBundle.of(session.bundle, validated=not options.unvalidated)
-        setup = ReplicaSetup(shared, plan.backend, threads)
+        asked = generation_options(options)
+        threads = asked.threads or 1
+        alone = replace(asked, threads=threads)
+        plan = Session(bundle, alone, verbose=True).plan(predicted=False)
+        setup = ReplicaSetup(SharedBundle.of(bundle, validated=not options.unvalidated), plan.backend, threads)
         with replicas_of(ray, setup, options.replicas) as replicas:
-            cascade = ClusterCascade(session.bundle, replicas)
-            yield Session(session.bundle, alone, provenance=True, plan=plan, cascade=cascade), replicas.number
+            cascade = ClusterCascade(bundle, replicas)
+            yield Session(bundle, alone, provenance=True, plan=plan, cascade=cascade), replicas.number
 
 
 def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import processes_of
 
 from emo_rt import run
 from emo_rt.bundle import Bundle
@@ -85,7 +86,7 @@ def test_a_row_whose_worker_dies_is_made_all_the_same(bundle: Path, batch: Path,
     def kill() -> None:
         while not killed:
             for _ in tmp_path.glob("*.mp4.job"):  # somebody makes it
-                for worker in workers():
+                for worker in processes_of(b"ray::RowMaker"):
                     os.kill(worker, signal.SIGKILL)
                     killed.append(worker)
                     return
@@ -98,18 +99,6 @@ def test_a_row_whose_worker_dies_is_made_all_the_same(bundle: Path, batch: Path,
     assert killed
     assert [row.line for row in rows if not row.made] == [4]
     assert made(tmp_path) == expected
-
-
-def workers() -> list[int]:
-    """The processes of Ray that make rows."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"ray::RowMaker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_worker_that_is_not_alike_is_named(bundle: Path, batch: Path, ray: Any) -> None:

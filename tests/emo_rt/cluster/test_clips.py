@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from processes import processes_of
 from samples import tones
 
 from emo_rt.bundle import Bundle
@@ -29,6 +30,7 @@ from emo_rt.media.boxes import Box
 
 PICTURE = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)
 FACE = Box(8, 8, 16, 16)
+REPLICAS = b"ServeReplica:emo-rt"  # in the names of their processes
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +60,6 @@ def frames_of(cascade: Cascade) -> Iterator[np.ndarray]:
     return cascade.generate(PICTURE, FACE, [tones(1.01)[0]], seed=3, steps=2, speed=1.0)
 
 
-def processes() -> list[int]:
-    """The processes of the replicas."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"ServeReplica:emo-rt" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
 def test_replicas_make_the_frames_of_one_machine(here: Bundle, cluster: ClusterCascade) -> None:
     expected = list(frames_of(Cascade.load(here)))
     found = list(frames_of(cluster))
@@ -84,8 +74,8 @@ def test_a_clip_whose_replica_dies_is_made_all_the_same(here: Bundle, cluster: C
     for clip in frames_of(cluster):
         found.append(clip)
         if len(found) == 2:
-            assert len(processes()) == 2
-            for process in processes():
+            assert len(processes_of(REPLICAS)) == 2
+            for process in processes_of(REPLICAS):
                 os.kill(process, signal.SIGKILL)
     np.testing.assert_array_equal(np.concatenate(found), expected)
 

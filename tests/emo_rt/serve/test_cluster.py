@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import processes_of
 from serving import Serve, ServerProcess, asked, ended, until
 
 from emo_rt.bundled import PORTRAIT
@@ -16,18 +17,7 @@ from emo_rt.jobs.request import Request
 from emo_rt.jobs.session import Session
 from emo_rt.serve import command
 
-
-def replica_processes() -> list[str]:
-    """What replicas of the server run on this machine."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"ServeReplica:emo-rt" in name:
-            found.append(folder.name)
-    return found
+REPLICAS = b"ServeReplica:emo-rt"  # in the names of their processes
 
 
 def test_its_videos_are_those_of_one_machine_and_nothing_is_left_of_it(
@@ -44,14 +34,14 @@ def test_its_videos_are_those_of_one_machine_and_nothing_is_left_of_it(
         ids = [asked(client, voice, seed=seed)["id"] for seed in range(4)]
         assert all(ended(client, each)["status"] == "completed" for each in ids)
         assert [client.get(f"/v1/videos/{each}/content").content for each in ids] == expected
-        assert replica_processes()
+        assert processes_of(REPLICAS)
         code, log = server.end(signal.SIGTERM)
     assert code == 0, log
     assert "Traceback" not in log
     gone = time.monotonic() + 10
-    while replica_processes() and time.monotonic() < gone:
+    while processes_of(REPLICAS) and time.monotonic() < gone:
         time.sleep(0.1)
-    assert not replica_processes()
+    assert not processes_of(REPLICAS)
 
 
 def test_replicas_without_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
